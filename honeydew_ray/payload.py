@@ -1,0 +1,72 @@
+"""A pickled value on its way between a client and a worker; nobody in between looks inside."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cloudpickle
+
+from honeydew_ray.errors import PayloadError
+from honeydew_ray.failure import exception_text
+
+LARGE_BUFFER_BYTES = 100_000
+"""Buffers (of numpy arrays and the like) of this size and more travel beside the pickle, not in it."""
+
+
+class Buffer(Protocol):
+    """A large block of bytes that lives elsewhere; fetched only by whoever loads the payload."""
+
+    nbytes: int
+
+    def fetch(self) -> Any:
+        """The bytes, as anything that supports the buffer protocol. May block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A pickle (protocol 5), and the large buffers that were left out of it, in order."""
+
+    data: bytes
+    buffers: tuple[Buffer, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the pickle and its buffers together."""
+        return len(self.data) + sum(buffer.nbytes for buffer in self.buffers)
+
+    def load(self) -> Any:
+        """Rebuild the value. Runs whatever code the pickle names: only workers and clients call this."""
+        return loads(self.data, (buffer.fetch() for buffer in self.buffers))
+
+
+def dumps(value: Any, what: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """Pickle a value, with its large contiguous buffers left out and returned beside it.
+
+    Small buffers stay in the pickle, so small arrays arrive writable. Raises `PayloadError`,
+    naming ``what``, if the value cannot be pickled.
+    """
+    large: list[pickle.PickleBuffer] = []
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            small = buffer.raw().nbytes < LARGE_BUFFER_BYTES
+        except BufferError:  # not contiguous: only pickle itself knows how to write it
+            return True
+        if not small:
+            large.append(buffer)
+        return small
+
+    try:
+        data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
+    except Exception as error:
+        raise PayloadError(f"{what} cannot be pickled: {exception_text(error)}") from error
+    return data, large
+
+
+def loads(data: bytes, buffers: Iterable[Any] = ()) -> Any:
+    """Rebuild a value from its pickle and the buffers that were left out of it, in order."""
+    return pickle.loads(data, buffers=buffers)

@@ -1,0 +1,126 @@
+"""What a queue asks of the place where it keeps its jobs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a store knows when it is opened."""
+
+    incarnation: str  # new at each opening; part of every token
+    suspended: bool = False  # as last remembered
+    held: Sequence[JobRecord] = ()  # jobs that were in progress when it was last closed or lost
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Jobs taken from the line, and when to look again."""
+
+    jobs: Sequence[JobRecord]
+    next_due: float | None = None  # when the earliest delayed job falls due, in epoch seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many jobs are in each state a store keeps."""
+
+    pending: int = 0
+    delayed: int = 0
+    in_progress: int = 0
+    abandoned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which jobs a page should hold; None means any."""
+
+    ids: Sequence[JobId] | None = None
+    state: JobState | None = None
+    method: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, and the cursor to the next page: None after the last."""
+
+    jobs: Sequence[JobRecord]
+    cursor: Any = None
+
+
+class Store(ABC):
+    """Where a queue keeps its jobs.
+
+    One queue uses a store, one call at a time; each call is a batch, and has happened (for a
+    durable store: is committed) when it returns. A store changes a job only as told, and fences:
+    `ack` and `nack` act only while the store holds that very attempt in progress.
+    Run `honeydew_ray.testing.StoreContract` against your own.
+    """
+
+    durable: ClassVar[bool] = False
+    """Whether jobs outlive the queue's process."""
+
+    @abstractmethod
+    async def open(self, queue: str) -> Opened:
+        """Get ready to keep the jobs of this queue. Called once, before anything else."""
+
+    @abstractmethod
+    async def enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+        """Take custody of new jobs, pending or delayed, in order, all or none.
+
+        For each: True, or False if the store holds a job of that id, in any state; then nothing
+        changes. One id twice in a batch counts once.
+        """
+
+    @abstractmethod
+    async def reserve(self, n: int, now: float, only: JobId | None = None) -> Reserved:
+        """Claim up to ``n`` jobs: highest priority first, then first in line.
+
+        Delayed jobs whose time has come (``due_at <= now``) join the end of the line of their
+        priority first, earliest due first. With ``only``, claim that one job if it waits, due or
+        not, and no other.
+        """
+
+    @abstractmethod
+    async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+        """Remove jobs that were in progress and are finished: done, moved or cancelled.
+
+        For each: whether the store held that attempt; if not, nothing changes.
+        """
+
+    @abstractmethod
+    async def nack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+        """Put back jobs that were in progress, as they now are: pending, delayed or abandoned.
+
+        A job with ``seq == 0`` goes to the end of its line, any other to the place it had. For
+        each: whether the store held that attempt; if not, nothing changes.
+        """
+
+    @abstractmethod
+    async def cancel(self, job_id: JobId) -> CancelOutcome:
+        """Remove a job that waits. One in progress stays as it is; one abandoned is not found."""
+
+    @abstractmethod
+    async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
+        """Up to ``limit`` of the jobs that match, after the cursor of the page before.
+
+        Jobs that stay put all along appear exactly once over all pages, in line order per state.
+        """
+
+    @abstractmethod
+    async def counts(self) -> Counts:
+        """How many jobs are in each state."""
+
+    @abstractmethod
+    async def remember_suspended(self, suspended: bool) -> None:
+        """Keep the flag for the next `open`, as far as the store keeps anything."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of files and connections. No call follows."""
