@@ -1,0 +1,57 @@
+"""A job queue and worker pool for Ray clusters, after Elixir's Honeydew."""
+
+from honeydew_ray.clock import Clock
+from honeydew_ray.decisions import Decision, Discard, MoveTo, Requeue
+from honeydew_ray.dispatchers.base import Dispatcher, WorkerRef
+from honeydew_ray.dispatchers.lru import LRU
+from honeydew_ray.dispatchers.lru_node import LRUNode
+from honeydew_ray.dispatchers.mru import MRU
+from honeydew_ray.errors import (
+    EnqueueUncertain,
+    HoneydewError,
+    InvalidTransition,
+    JobAbandoned,
+    JobCancelled,
+    JobFailed,
+    JobInProgress,
+    JobMoved,
+    JobNotFound,
+    PayloadError,
+    QueueAlreadyStarted,
+    QueueFull,
+    QueueLost,
+    QueueNotFound,
+    QueueSuspended,
+    ReplyNotRequested,
+    UnknownMethod,
+    WorkersAlreadyStarted,
+    WorkersNotFound,
+)
+from honeydew_ray.failure import Failure
+from honeydew_ray.failure_modes.abandon import Abandon
+from honeydew_ray.failure_modes.base import FailureMode
+from honeydew_ray.failure_modes.exponential_retry import ExponentialRetry
+from honeydew_ray.failure_modes.move import Move
+from honeydew_ray.failure_modes.retry import Retry
+from honeydew_ray.job import CancelOutcome, JobRecord, JobState
+from honeydew_ray.job_handle import Job
+from honeydew_ray.progress import NotInJob, current_worker, progress
+from honeydew_ray.queue import Queue, Submitter, get_queue, queues, start_queue
+from honeydew_ray.status import QueueStatus, WorkerState, WorkerStatus
+from honeydew_ray.stores.base import Store
+from honeydew_ray.stores.memory import MemoryStore
+from honeydew_ray.success_modes.base import SuccessMode
+from honeydew_ray.success_modes.log import Log
+from honeydew_ray.workers import start_workers, stop_workers, workers
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LRU", "MRU", "Abandon", "CancelOutcome", "Clock", "Decision", "Discard", "Dispatcher", "EnqueueUncertain",
+    "ExponentialRetry", "Failure", "FailureMode", "HoneydewError", "InvalidTransition", "Job", "JobAbandoned",
+    "JobCancelled", "JobFailed", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord", "JobState", "LRUNode", "Log",
+    "MemoryStore", "Move", "MoveTo", "NotInJob", "PayloadError", "Queue", "QueueAlreadyStarted", "QueueFull", "QueueLost",
+    "QueueNotFound", "QueueStatus", "QueueSuspended", "ReplyNotRequested", "Requeue", "Retry", "Store", "Submitter",
+    "SuccessMode", "UnknownMethod", "WorkerRef", "WorkerState", "WorkerStatus", "WorkersAlreadyStarted", "WorkersNotFound",
+    "current_worker", "get_queue", "progress", "queues", "start_queue", "start_workers", "stop_workers", "workers",
+]

@@ -48,6 +48,10 @@ class JobNotFound(HoneydewError):
     """The queue does not know the job, or no longer keeps its result."""
 
 
+class JobInProgress(HoneydewError):
+    """The job runs already, so it cannot be moved."""
+
+
 class ReplyNotRequested(HoneydewError):
     """The job was submitted with ``reply=False``, so there is no result to wait for."""
 

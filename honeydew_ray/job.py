@@ -102,3 +102,25 @@ class JobRecord:
     def value(self) -> Any:
         """The result of a job that is done, unpickled here and now; None before."""
         return None if self.result is None else self.result.load()
+
+
+class JobSnapshot(NamedTuple):
+    """How a job stands, for those who look at it from outside; ``result`` only when it is done."""
+
+    id: JobId
+    state: JobState
+    method: str
+    attempts: int
+    enqueued_at: float
+    started_at: float | None
+    completed_at: float | None
+    last_error: Failure | None
+    moved_to: str | None
+    result: Payload | None
+    progress: Any = None
+
+    @classmethod
+    def of(cls, job: JobRecord, progress: Any = None) -> JobSnapshot:
+        """The outward view of a record."""
+        return cls(job.id, job.state, job.method, job.attempts, job.enqueued_at, job.started_at, job.completed_at,
+                   job.last_error, job.moved_to, job.result, progress)

@@ -28,12 +28,16 @@ def enqueued(job: JobRecord, queue: str, now: float, delay_s: float = 0.0) -> Jo
     return replace(job, queue=queue, enqueued_at=now, due_at=now + delay_s, state=_waiting_state(delay_s))
 
 
-def arrived(job: JobRecord, queue: str, now: float) -> JobRecord:
-    """A job comes from another queue: same id and arguments, its counts begun anew, its due time kept."""
+def arrived(job: JobRecord, queue: str, now: float, failure: Failure | None = None) -> JobRecord:
+    """A job comes from another queue: same id and arguments, its counts begun anew, its due time kept.
+
+    Nobody waits for it here until somebody asks: who waited for it there is told that it moved.
+    """
     _demand(job, "arrived", _ALIVE)
     return replace(
         job, queue=queue, enqueued_at=now, state=_waiting_state(job.due_at - now), seq=0, attempt=0, incarnation="",
-        failures=0, redeliveries=0, private=None, started_at=None, completed_at=None,
+        failures=0, redeliveries=0, private=None, started_at=None, completed_at=None, client=None,
+        last_error=failure or job.last_error,
     )
 
 

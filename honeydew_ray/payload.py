@@ -70,3 +70,12 @@ def dumps(value: Any, what: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
 def loads(data: bytes, buffers: Iterable[Any] = ()) -> Any:
     """Rebuild a value from its pickle and the buffers that were left out of it, in order."""
     return pickle.loads(data, buffers=buffers)
+
+
+def dumps_whole(value: Any, what: str) -> bytes:
+    """Pickle a value with its buffers inside. Raises `PayloadError`, naming ``what``."""
+    try:
+        data: bytes = cloudpickle.dumps(value, protocol=5)
+    except Exception as error:
+        raise PayloadError(f"{what} cannot be pickled: {exception_text(error)}") from error
+    return data

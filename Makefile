@@ -1,0 +1,42 @@
+# Every target sets up what it needs in .venv, once, and again when pyproject.toml changes.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+NEEDS := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))
+
+# The first Python on the PATH that is recent enough and can make a virtual environment.
+PYTHON ?= $(firstword $(shell for python in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	$$python -c '$(NEEDS)' 2>/dev/null && echo $$python && break; done))
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-cli  ## Analyse the standard library with a pool of workers, two of which meet with accidents
+	@$(BIN)/honeydew demo
+
+test: $(VENV)/.installed-test  ## Run every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev  ## Lint, check types (pyright, mypy) and check the layers
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-test  ## Measure speed, as ratios to bare Ray
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## Remove the virtual environment and every cache
+	rm -rf $(VENV) build dist .*_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed-%: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or later, with its venv module, was not found (on Debian: apt install python3-venv)."; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { echo "Making $(VENV) with $(PYTHON) ..."; $(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing honeydew-ray[$*] into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@touch $@

@@ -1,0 +1,284 @@
+"""A client process's side of a queue: calls to it, and one mailbox for all replies from it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
+
+from honeydew_ray.actors import cluster, names
+from honeydew_ray.actors.queue_actor import Collected, QueueInfo, Row, Submission
+from honeydew_ray.actors.ray_transport import unwrapped
+from honeydew_ray.errors import EnqueueUncertain, HoneydewError, JobNotFound, QueueLost, QueueNotFound
+from honeydew_ray.job import JobId, JobSnapshot
+
+_PATIENCE_S = 30.0
+_RETRY_S = 0.1
+_CALL_TIMEOUT_S = 60.0
+
+
+class Waiter:
+    """What a process knows of the end of one job: nothing, its end, or that it will never know."""
+
+    __slots__ = ("__weakref__", "callbacks", "end", "incarnation", "lost")
+
+    def __init__(self) -> None:
+        self.end: JobSnapshot | None = None
+        self.lost: HoneydewError | None = None
+        self.incarnation: str | None = None  # of the queue that took the job; None: not known to be taken
+        self.callbacks: list[Callable[[], None]] = []
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return self.end is not None or self.lost is not None
+
+
+class QueueClient:
+    """Talks to one queue for this process.
+
+    A thread keeps one long poll with the queue for as long as the process has asked for results;
+    it follows the queue through a restart. Invariant: a waiter is settled once, under the lock.
+    """
+
+    def __init__(self, queue: str, actor: Any, info: QueueInfo) -> None:
+        self.queue = queue
+        self.actor = actor
+        self.id = uuid.uuid4().hex[:16]
+        self._durable = info.durable
+        self._incarnation = info.incarnation
+        self._waiters: weakref.WeakValueDictionary[JobId, Waiter] = weakref.WeakValueDictionary()
+        self._changed = threading.Condition()
+        self._poller: threading.Thread | None = None
+        self._closing = False
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    def call(self, method: str, *args: Any, timeout_s: float | None = _CALL_TIMEOUT_S) -> Any:
+        """Call the queue and wait for its answer, through a restart of its process.
+
+        For calls that do no harm twice. Raises what the queue raises, `QueueNotFound` if it is
+        gone, `TimeoutError` after ``timeout_s`` (None: never).
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.001)
+            try:
+                return ray.get(getattr(self.actor, method).remote(*args), timeout=left)
+            except RayTaskError as error:
+                raise unwrapped(error) from None
+            except ActorUnavailableError:
+                time.sleep(_RETRY_S)
+            except ActorDiedError:
+                raise self._gone() from None
+            except GetTimeoutError:
+                raise TimeoutError(f"queue {self.queue!r} did not answer {method} within {timeout_s:g} s") from None
+
+    def enqueue(self, common: Submission, rows: Sequence[Row], buffers: Sequence[Any], waiters: Sequence[Waiter], timeout_s: float) -> None:
+        """Give jobs to the queue; on return it has custody.
+
+        Tries again under the same ids while it is unclear whether they arrived. Raises what the
+        queue raises, `QueueNotFound` if it is gone (nothing was enqueued), `EnqueueUncertain`.
+        """
+        deadline = time.monotonic() + timeout_s
+        unclear = False
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise EnqueueUncertain(f"queue {self.queue!r} did not answer within {timeout_s:g} s; the job may be enqueued or not")
+            try:
+                incarnation = ray.get(self.actor.enqueue.remote(common, rows, *buffers), timeout=left)
+            except RayTaskError as error:
+                raise unwrapped(error) from None
+            except (ActorUnavailableError, GetTimeoutError):
+                unclear = True
+                time.sleep(_RETRY_S)
+            except ActorDiedError:
+                if unclear:
+                    raise EnqueueUncertain(f"queue {self.queue!r} is gone; the job may have been enqueued or not") from None
+                raise self._gone() from None
+            else:
+                for waiter in waiters:
+                    waiter.incarnation = incarnation
+                return
+
+    # -- waiting ---------------------------------------------------------------------------------
+
+    def expect(self, job_id: JobId, waiter: Waiter) -> None:
+        """Have the end of a job that this process is about to submit delivered to a waiter."""
+        self._waiters[job_id] = waiter
+        if self._poller is None:
+            self._start_polling()
+
+    def follow(self, job_id: JobId) -> Waiter:
+        """A waiter for the end of a job that is in the queue; raises `JobNotFound`."""
+        waiter = self._waiters.get(job_id)
+        if waiter is not None:
+            return waiter
+        waiter = Waiter()
+        self.expect(job_id, waiter)
+        if self.call("expect", [job_id], self.id):
+            raise JobNotFound(f"queue {self.queue!r} does not know job {job_id}, or no longer keeps its result")
+        waiter.incarnation = self._incarnation
+        return waiter
+
+    def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
+        """Block until the waiter is settled; False if ``timeout_s`` passes first."""
+        with self._changed:
+            return self._changed.wait_for(lambda: waiter.settled, timeout_s)
+
+    def when_settled(self, waiter: Waiter, callback: Callable[[], None]) -> None:
+        """Call back once the waiter is settled, from another thread, or at once if it is."""
+        with self._changed:
+            if not waiter.settled:
+                waiter.callbacks.append(callback)
+                return
+        callback()
+
+    def close(self) -> None:
+        """Wait for no more replies."""
+        if self._closing:
+            return
+        self._closing = True
+        with contextlib.suppress(Exception):  # Ray or the queue may be gone
+            self.actor.forget.remote(self.id)
+        if self._poller is not None:
+            self._poller.join(timeout=1.0)
+
+    # -- the poller ------------------------------------------------------------------------------
+
+    def _start_polling(self) -> None:
+        with self._changed:
+            if self._poller is None:
+                self._poller = threading.Thread(target=self._poll, name=f"honeydew-replies-{self.queue}", daemon=True)
+                self._poller.start()
+                _close_at_exit(self)
+
+    def _poll(self) -> None:
+        acknowledged = 0
+        while not self._closing:
+            try:
+                collected: Collected = ray.get(self.actor.collect.remote(self.id, self._incarnation, acknowledged, _PATIENCE_S))
+            except (ActorUnavailableError, RayTaskError):
+                time.sleep(_RETRY_S)
+            except Exception:  # the queue is dead for good, or Ray was shut down
+                self._settle_lost(QueueLost(f"queue {self.queue!r} is gone, and with it the outcome of the job"))
+                self._poller = None
+                return
+            else:
+                if collected.incarnation != self._incarnation:
+                    acknowledged = 0
+                    self._queue_restarted(collected.incarnation)
+                self._deliver([end for _, end in collected.ends])
+                acknowledged = collected.ends[-1][0] if collected.ends else acknowledged
+                if collected.closed and not collected.ends:
+                    self._settle_lost(QueueLost(f"queue {self.queue!r} was stopped before the job ended"))
+                    self._poller = None
+                    return
+
+    def _deliver(self, ends: Sequence[JobSnapshot]) -> None:
+        if not ends:
+            return
+        callbacks: list[Callable[[], None]] = []
+        with self._changed:
+            for end in ends:
+                waiter = self._waiters.get(end.id)
+                if waiter is not None and not waiter.settled:
+                    waiter.end = end
+                    callbacks += waiter.callbacks
+            self._changed.notify_all()
+        for callback in callbacks:
+            callback()
+
+    def _queue_restarted(self, incarnation: str) -> None:
+        """A durable queue still has the jobs, so ask again; a memory queue has lost those it took before."""
+        self._incarnation = incarnation
+        open_waiters = [(job_id, waiter) for job_id, waiter in list(self._waiters.items()) if not waiter.settled]
+        if self._durable:
+            self._ask_again([job_id for job_id, _ in open_waiters])
+            return
+        lost = [waiter for _, waiter in open_waiters if waiter.incarnation not in (None, incarnation)]
+        self._settle_lost(QueueLost(f"the process of queue {self.queue!r} died, and its store kept nothing"), lost)
+
+    def _ask_again(self, job_ids: Sequence[JobId]) -> None:
+        with contextlib.suppress(RayError):  # if it is away again, the next incarnation is asked again
+            ray.get(self.actor.expect.remote(list(job_ids), self.id))
+
+    def _settle_lost(self, error: HoneydewError, waiters: Sequence[Waiter] | None = None) -> None:
+        callbacks: list[Callable[[], None]] = []
+        with self._changed:
+            for waiter in list(self._waiters.values()) if waiters is None else waiters:
+                if not waiter.settled:
+                    waiter.lost = error
+                    callbacks += waiter.callbacks
+            self._changed.notify_all()
+        for callback in callbacks:
+            callback()
+
+    def _gone(self) -> QueueNotFound:
+        return QueueNotFound(f'queue {self.queue!r} is gone; start it again with start_queue("{self.queue}")')
+
+
+async def settled(client: QueueClient, waiter: Waiter) -> None:
+    """Wait, in async code, until a waiter is settled."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def wake_from_thread() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(wake)
+
+    client.when_settled(waiter, wake_from_thread)
+    await done
+
+
+_clients: dict[tuple[str, str], QueueClient] = {}  # by Ray job and actor: one mailbox a process and queue
+_clients_lock = threading.Lock()
+
+
+def client_of(queue: str) -> QueueClient:
+    """This process's client of a queue that runs; raises `QueueNotFound`."""
+    actor = cluster.find_queue(queue)
+    key = (ray.get_runtime_context().get_job_id(), actor._actor_id.hex())  # pyright: ignore
+    with _clients_lock:
+        client = _clients.get(key)
+    if client is None:
+        info: QueueInfo = start(queue, actor)
+        with _clients_lock:
+            client = _clients.setdefault(key, QueueClient(queue, actor, info))
+    return client
+
+
+def start(queue: str, actor: Any) -> QueueInfo:
+    """Have a queue open its store, if it has not yet."""
+    try:
+        return ray.get(actor.start.remote())
+    except RayTaskError as error:
+        raise unwrapped(error) from None
+    except RayError as error:
+        raise QueueNotFound(f"queue {queue!r} ({names.queue_actor(queue)}) did not start: {error}") from None
+
+
+def _close_at_exit(client: QueueClient) -> None:
+    """Let go of the queue before Ray shuts down, without keeping the client alive for it."""
+    reference = weakref.ref(client)
+
+    def close() -> None:
+        live = reference()
+        if live is not None:
+            live.close()
+
+    atexit.register(close)

@@ -1,0 +1,47 @@
+"""Large buffers in Ray's object store, so that they never pass through a queue's heap."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+
+from honeydew_ray.payload import Payload
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBuffer:
+    """A buffer in the object store: the object itself, or one of a list of them."""
+
+    ref: Any
+    nbytes: int
+    index: int | None = None
+
+    def fetch(self) -> Any:
+        """The bytes, mapped and not copied where they are on this node."""
+        value = ray.get(self.ref)
+        return value if self.index is None else value[self.index]
+
+
+def as_arguments(buffers: Sequence[pickle.PickleBuffer]) -> list[Any]:
+    """Buffers as arrays, which Ray carries as objects of their own when they are arguments of a call."""
+    return [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in buffers]
+
+
+def own(arrays: Sequence[Any]) -> tuple[StoredBuffer, ...]:
+    """Buffers that came as arguments, put into the store anew: they live as long as this process keeps them."""
+    return tuple(StoredBuffer(ray.put(array), array.nbytes) for array in arrays)
+
+
+def refs_of(payload: Payload) -> list[Any]:
+    """The objects of a payload's buffers, to be passed on as arguments of a call."""
+    return [buffer.ref for buffer in payload.buffers if isinstance(buffer, StoredBuffer)]
+
+
+def returned(ref: Any, sizes: Sequence[int]) -> tuple[StoredBuffer, ...]:
+    """The buffers of a result, which are one object that the caller of the worker owns."""
+    return tuple(StoredBuffer(ref, nbytes, index) for index, nbytes in enumerate(sizes))

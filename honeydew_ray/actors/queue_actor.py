@@ -1,0 +1,211 @@
+"""A queue's process: the deciding core, and the calls that reach it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import ray
+
+from honeydew_ray import lifecycle
+from honeydew_ray.actors import names, objects
+from honeydew_ray.actors.ray_transport import RayTransport
+from honeydew_ray.clock import SystemClock
+from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot
+from honeydew_ray.payload import Payload
+from honeydew_ray.policies import SuccessTeller, ThreadCaller
+from honeydew_ray.queue_core import QueueCore, QueuePolicy
+from honeydew_ray.roster import Roster, Spoilt
+from honeydew_ray.status import QueueStatus
+from honeydew_ray.stores.base import Page, Query, Store
+from honeydew_ray.success_modes.base import SuccessMode
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSpec:
+    """What a queue's process is made from, each time it starts."""
+
+    policy: QueuePolicy
+    store: Store
+    success_mode: SuccessMode | None
+
+
+class Submission(NamedTuple):
+    """What the jobs of one enqueue have in common."""
+
+    client: str | None  # who is to be sent the results; None: nobody
+    delay_s: float
+    priority: int
+    timeout_s: float | None
+
+
+class Row(NamedTuple):
+    """What each job of an enqueue has for itself; its large buffers come as arguments of the call."""
+
+    job_id: JobId
+    method: str
+    is_function: bool
+    data: bytes
+    buffers: int
+
+
+class Collected(NamedTuple):
+    """Numbered ends of jobs for one client. Numbers count anew with each incarnation of the queue."""
+
+    incarnation: str
+    ends: list[tuple[int, JobSnapshot]]
+    closed: bool
+
+
+class QueueInfo(NamedTuple):
+    """What a client must know of the queue it talks to."""
+
+    incarnation: str
+    durable: bool
+
+
+class QueueActor:
+    """Carries calls to the core, which starts with the first one, after a crash too."""
+
+    def __init__(self, spec: QueueSpec) -> None:
+        self._spec = spec
+        self._opening: asyncio.Future[QueueCore] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._transport = RayTransport()
+        self._clock = SystemClock()
+
+    async def start(self) -> QueueInfo:
+        """Open the store; what it raises is the caller's."""
+        core = await self._core()
+        return QueueInfo(core.incarnation, self._spec.store.durable)
+
+    # -- jobs ----------------------------------------------------------------------------------
+
+    async def enqueue(self, common: Submission, rows: Sequence[Row], *buffers: Any) -> str:
+        """Take custody of new jobs; the incarnation that did."""
+        core = await self._core()
+        now = self._clock.now()
+        owned = iter(objects.own(buffers)) if buffers else iter(())
+        jobs = [self._new_job(common, row, owned, now) for row in rows]
+        await core.enqueue(jobs)
+        return core.incarnation
+
+    async def arrive(self, jobs: Sequence[JobRecord], counts: Sequence[int], *buffers: Any) -> None:
+        """Take custody of jobs from another queue; ``counts`` says how many of the buffers are whose."""
+        core = await self._core()
+        owned = iter(objects.own(buffers))
+        filled = [replace(job, payload=Payload(job.payload.data, tuple(next(owned) for _ in range(count))))
+                  for job, count in zip(jobs, counts, strict=True)]
+        await core.enqueue(filled, moved=True)
+
+    async def cancel(self, job_id: JobId, running: bool) -> CancelOutcome:
+        return await (await self._core()).cancel(job_id, running)
+
+    async def move(self, job_id: JobId, queue: str) -> None:
+        await (await self._core()).move(job_id, queue)
+
+    async def describe(self, job_id: JobId) -> JobSnapshot | None:
+        return await (await self._core()).describe(job_id)
+
+    async def page(self, query: Query, cursor: Any, limit: int) -> Page:
+        return await (await self._core()).page(query, cursor, limit)
+
+    # -- the queue -----------------------------------------------------------------------------
+
+    async def status(self) -> QueueStatus:
+        return replace(await (await self._core()).status(), pid=os.getpid())
+
+    async def suspend(self) -> None:
+        await (await self._core()).suspend()
+
+    async def resume(self) -> None:
+        await (await self._core()).resume()
+
+    async def drain(self) -> None:
+        await (await self._core()).drain()
+
+    async def close(self) -> None:
+        await (await self._core()).close()
+
+    async def wait_for_workers(self, num: int, patience_s: float) -> bool:
+        """Whether at least ``num`` workers are ready within ``patience_s`` seconds."""
+        core = await self._core()
+
+        async def until_ready() -> None:
+            while core.workforce.ready() < num:
+                await core.workforce.change()
+
+        try:
+            await asyncio.wait_for(until_ready(), patience_s)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    # -- waiting clients -----------------------------------------------------------------------
+
+    async def expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
+        return await (await self._core()).expect(job_ids, client)
+
+    async def collect(self, client: str, incarnation: str, acknowledged: int, patience_s: float) -> Collected:
+        """The ends for a client after the number it acknowledges, if it is of this incarnation."""
+        core = await self._core()
+        ends = await core.replies.collect(client, acknowledged if incarnation == core.incarnation else 0, patience_s)
+        return Collected(core.incarnation, ends, core.replies.closed)
+
+    async def forget(self, client: str) -> None:
+        (await self._core()).replies.forget(client)
+
+    # -- worker groups -------------------------------------------------------------------------
+
+    async def update_roster(self, roster: Roster, handles: Mapping[str, Any]) -> None:
+        core = await self._core()
+        self._transport.know(handles)
+        if core.update_roster(roster):
+            self._transport.forget_all_but(set(handles), names.worker_prefix(core.name, roster.group))
+
+    async def attend(self, group: str, handled: Sequence[Spoilt], patience_s: float) -> list[Spoilt]:
+        """The group's workers whose state must be made anew, but for those it handles already, once there is one."""
+        return await (await self._core()).workforce.spoilt(group, handled, patience_s)
+
+    async def retire(self, worker_ids: list[str], shutdown_s: float) -> None:
+        await (await self._core()).retire(worker_ids, shutdown_s)
+
+    async def remove_group(self, group: str) -> None:
+        (await self._core()).workforce.remove_group(group)
+
+    async def progressed(self, job_id: JobId, attempt: int, incarnation: str, value: Any) -> None:
+        (await self._core()).progressed(job_id, attempt, incarnation, value)
+
+    # ------------------------------------------------------------------------------------------
+
+    async def _core(self) -> QueueCore:
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._open())
+        return await asyncio.shield(self._opening) if not self._opening.done() else self._opening.result()
+
+    async def _open(self) -> QueueCore:
+        mode = self._spec.success_mode
+        tell = None if mode is None else SuccessTeller(mode).tell
+        core = QueueCore(self._spec.policy, self._spec.store, self._transport, ThreadCaller(), self._clock, tell)
+        await core.open()
+        self._tasks.append(asyncio.ensure_future(core.run()))
+        return core
+
+    def _new_job(self, common: Submission, row: Row, owned: Any, now: float) -> JobRecord:
+        buffers = tuple(next(owned) for _ in range(row.buffers)) if row.buffers else ()
+        blank = JobRecord(row.job_id, self._spec.policy.name, row.method, Payload(row.data, buffers), row.is_function,
+                          common.priority, common.timeout_s, common.client)
+        return lifecycle.enqueued(blank, self._spec.policy.name, now, common.delay_s)
+
+
+def create(spec: QueueSpec, ray_options: Mapping[str, Any]) -> Any:
+    """Start a queue's actor under its name; raises `ValueError` if the name is taken."""
+    name = names.queue_actor(spec.policy.name)
+    options: dict[str, Any] = {"num_cpus": 0, "enable_task_events": False, **ray_options}
+    made: Any = ray.remote(QueueActor)
+    return made.options(
+        name=name, namespace=names.NAMESPACE, lifetime="detached", max_restarts=-1, max_task_retries=0, max_concurrency=10_000, **options
+    ).remote(spec)

@@ -1,0 +1,130 @@
+"""The queue's way over Ray to workers and to other queues."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
+
+from honeydew_ray.actors import autopsy, cluster, objects
+from honeydew_ray.dispatchers.base import WorkerRef
+from honeydew_ray.errors import HoneydewError
+from honeydew_ray.failure import Failure, exception_text
+from honeydew_ray.job import JobRecord, Token
+from honeydew_ray.payload import Payload
+from honeydew_ray.transport import Attempt, Lost, NotStarted, Raised, Report, Returned
+
+_RETRY_S = 0.2
+
+
+class RayTransport:
+    """Calls workers by the handles that their groups handed in; implements `Transport`."""
+
+    def __init__(self) -> None:
+        self._handles: dict[str, Any] = {}
+        self._node = ray.get_runtime_context().get_node_id()
+
+    def know(self, handles: Mapping[str, Any]) -> None:
+        """Learn the actor handles of workers, by worker id."""
+        self._handles.update(handles)
+
+    def forget_all_but(self, worker_ids: set[str], group_prefix: str) -> None:
+        """Drop the handles of a group's workers that are no more."""
+        for worker_id in [known for known in self._handles if known.startswith(group_prefix) and known not in worker_ids]:
+            del self._handles[worker_id]
+
+    async def run(self, worker: WorkerRef, attempt: Attempt) -> Report:
+        """Issue an attempt to a free worker and wait for its end, however it ends."""
+        handle = self._handles.get(worker.id)
+        if handle is None:  # its group dropped it after it was chosen
+            return NotStarted(worker_alive=False)
+        outcome_ref, buffers_ref = handle.run.remote(*attempt)
+        try:
+            outcome = await outcome_ref
+        except ActorUnavailableError as error:
+            return await self._fenced(worker, handle, error)
+        except RayTaskError as error:  # not the job's: run() reports those; the call itself could not be made
+            return Raised(Failure.from_exception(error))
+        except RayError as error:
+            return await autopsy.examine(worker, attempt.token, error, self._node)
+        if outcome is None:
+            return NotStarted(worker_alive=True)
+        what, detail = outcome
+        if isinstance(what, Failure):
+            return Raised(what, spoilt=detail)
+        return Returned(Payload(what, objects.returned(buffers_ref, detail) if detail else ()))
+
+    async def recall(self, worker: WorkerRef, token: Token) -> bool:
+        """Take an attempt back: True if it has not started, and now never will."""
+        handle = self._handles.get(worker.id)
+        if handle is None:
+            return False
+        try:
+            return await handle.recall.remote(token)
+        except RayError:  # the attempt's own call hears of it too
+            return False
+
+    async def wait_idle(self, worker: WorkerRef) -> bool:
+        """Wait until the worker runs nothing; False if it died first."""
+        handle = self._handles.get(worker.id)
+        while handle is not None:
+            try:
+                await handle.wait_idle.remote()
+                return True
+            except ActorUnavailableError:
+                await asyncio.sleep(_RETRY_S)
+            except RayError:
+                return False
+        return False
+
+    def kill(self, worker: WorkerRef) -> None:
+        """End the worker's process at once."""
+        handle = self._handles.get(worker.id)
+        if handle is not None:
+            with contextlib.suppress(Exception):  # dead already
+                ray.kill(handle, no_restart=True)
+
+    async def enqueue(self, queue: str, jobs: Sequence[JobRecord]) -> None:
+        """Give jobs to another queue; tries again until it is clear that they are there, or are not."""
+        handle = await asyncio.to_thread(cluster.find_queue, queue)
+        bare = [replace(job, payload=Payload(job.payload.data), last_error=_without_exception(job.last_error)) for job in jobs]
+        counts = [len(job.payload.buffers) for job in jobs]
+        refs = [ref for job in jobs for ref in objects.refs_of(job.payload)]
+        while True:
+            try:
+                await handle.arrive.remote(bare, counts, *refs)
+                return
+            except RayTaskError as error:
+                raise unwrapped(error) from None
+            except ActorUnavailableError:  # it may have arrived; the same id again does no harm
+                await asyncio.sleep(_RETRY_S)
+            except ActorDiedError as error:
+                raise HoneydewError(f"queue {queue!r} died while it was given jobs: {exception_text(error)}") from None
+
+    async def _fenced(self, worker: WorkerRef, handle: Any, error: Exception) -> Report:
+        """Out of sight is not dead: kill the worker, and return once it is known to be dead."""
+        while True:
+            self.kill(worker)
+            try:
+                await handle.who_am_i.remote()
+            except ActorUnavailableError:
+                pass
+            except RayError:
+                text = f"the worker stopped answering and was killed: {exception_text(error)}"
+                return Lost(Failure("unresponsive", "WorkerUnavailable", text))
+            await asyncio.sleep(_RETRY_S)
+
+
+def unwrapped(error: RayTaskError) -> Exception:
+    """Our own error out of Ray's wrapping; any other as it is."""
+    cause: Any = error.cause
+    return cause if isinstance(cause, HoneydewError) else error
+
+
+def _without_exception(failure: Failure | None) -> Failure | None:
+    return None if failure is None else replace(failure, exception=None)

@@ -1,0 +1,204 @@
+"""A worker: a process that holds the user's state and runs one job at a time."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import ray
+
+from honeydew_ray import payload
+from honeydew_ray.actors import names
+from honeydew_ray.actors.blackbox import BlackBox
+from honeydew_ray.errors import PayloadError
+from honeydew_ray.failure import Failure, exception_text, exception_traceback
+from honeydew_ray.job import Token
+from honeydew_ray.payload import Payload
+from honeydew_ray.progress import RunningJob, set_running
+
+Rebuild = Literal["always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """What every worker of a group is made from."""
+
+    queue: str
+    state: bytes | None  # the pickled (class, args, kwargs); None: no state, plain functions only
+    rebuild: Rebuild
+
+
+class WhoAmI(NamedTuple):
+    """What a worker says of itself; ``epoch`` is that of the state it holds, 0 for none."""
+
+    node: str
+    pid: int
+    labels: dict[str, str]
+    epoch: int
+
+
+class InitFailed(NamedTuple):
+    """Making the state raised; ``retry_s`` is what the class's ``init_failed`` asked for."""
+
+    error: str
+    retry_s: float | None
+
+
+class WorkerActor:
+    """The user's class comes to life here.
+
+    ``init`` and ``run`` share one thread, so that state bound to a thread (a database connection)
+    works. Everything else runs in the control group and answers while a job runs. Invariant: a
+    token that was recalled is never begun, and one that was begun is never recalled.
+    """
+
+    def __init__(self, worker_id: str, spec: WorkerSpec) -> None:
+        self._spec = spec
+        self._state: Any = None
+        self._epoch = 0
+        self._lock = threading.Condition()
+        self._current: Token | None = None
+        self._begun: Token | None = None
+        self._recalled: set[Token] = set()
+        self._watcher = threading.Event()
+        self._queue: Any = None
+        self._box = BlackBox(worker_id)
+        self._box.install()
+
+    def init(self, epoch: int) -> InitFailed | None:
+        """Make the state anew: None if it worked."""
+        self._epoch, self._state = 0, None  # the old state goes first: two may not fit in memory
+        try:
+            self._state = self._make_state()
+        except BaseException as error:  # SystemExit in __init__ must not pass for a ready worker
+            return InitFailed(f"{exception_text(error)}\n{exception_traceback(error)}", self._retry_after(error))
+        self._epoch = epoch
+        return None
+
+    @ray.method(num_returns=2)
+    def run(self, token: Token, method: str, is_function: bool, arguments: Payload) -> tuple[Any, Any]:
+        """Run a job: what became of it, and the large buffers of its result or None."""
+        if not self._begin(token):
+            return None, None
+        try:
+            value = self._call(token, method, is_function, arguments)
+            return self._pack(value)
+        except BaseException as error:  # whatever a job raises is the job's failure and must not end the worker
+            return (self._failure(error), self._spoils()), None
+        finally:
+            set_running(None)
+            self._end()
+
+    @ray.method(concurrency_group="control")
+    def who_am_i(self) -> WhoAmI:
+        """Where this worker lives, and whether it holds a state."""
+        context = ray.get_runtime_context()
+        return WhoAmI(context.get_node_id(), os.getpid(), dict(context.get_node_labels()), self._epoch)
+
+    @ray.method(concurrency_group="control")
+    def watch(self) -> None:
+        """Answer only when somebody else watches: the call that is pending hears of the process's death."""
+        self._watcher.set()
+        self._watcher = mine = threading.Event()
+        mine.wait()
+
+    @ray.method(concurrency_group="control")
+    def recall(self, token: Token) -> bool:
+        """Take an attempt back: True if it was not begun, and now never will be."""
+        with self._lock:
+            if self._begun == token:
+                return False
+            self._recalled.add(token)
+            return True
+
+    @ray.method(concurrency_group="control")
+    def wait_idle(self) -> None:
+        """Answer when no job runs."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._current is None)
+
+    @ray.method(concurrency_group="control")
+    def leave(self) -> None:
+        """The process is about to be ended in good order."""
+        self._box.remove()
+
+    def _make_state(self) -> Any:
+        if self._spec.state is None:
+            return None
+        make, args, kwargs = payload.loads(self._spec.state)
+        return make(*args, **kwargs)
+
+    def _retry_after(self, error: BaseException) -> float | None:
+        try:
+            make, _, _ = payload.loads(self._spec.state or b"")
+            hook: Callable[[Any, BaseException], Any] | None = getattr(make, "init_failed", None)
+            asked = None if hook is None else make.init_failed(error)
+            return None if asked is None else max(float(asked), 0.0)
+        except BaseException as fault:  # the class could not be loaded, or its hook raised
+            print(f"init_failed could not be asked: {exception_text(fault)}", file=sys.stderr)
+            return None
+
+    def _begin(self, token: Token) -> bool:
+        with self._lock:
+            if token in self._recalled:
+                self._recalled.discard(token)
+                return False
+            self._current = self._begun = token
+        self._box.begun(token_text(token))
+        return True
+
+    def _end(self) -> None:
+        with self._lock:
+            self._current = None
+            self._lock.notify_all()
+
+    def _call(self, token: Token, method: str, is_function: bool, arguments: Payload) -> Any:
+        set_running(RunningJob(self._state, lambda value: self._publish(token, value)))
+        function, args, kwargs = arguments.load()
+        if not is_function:
+            function = self._method(method)
+        return function(*args, **kwargs)
+
+    def _method(self, name: str) -> Callable[..., Any]:
+        if self._spec.state is None:
+            raise AttributeError(f"this worker was started without a class, so it has no method {name!r}; it runs plain functions")
+        return getattr(self._state, name)
+
+    def _pack(self, value: Any) -> tuple[Any, Any]:
+        data, large = payload.dumps(value, "the job's result")
+        if not large:
+            return (data, ()), None
+        views = [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in large]
+        return (data, tuple(view.nbytes for view in views)), views
+
+    def _failure(self, error: BaseException) -> Failure:
+        if isinstance(error, PayloadError) and error.__cause__ is not None:
+            return Failure.from_exception(error)  # the result's fault: there is no exception of the job to rebuild
+        try:
+            pickled, _ = payload.dumps(error, "the exception")
+            payload.loads(pickled)  # one that cannot be rebuilt must not be sent
+        except BaseException:  # __reduce__ and __init__ are user code
+            pickled = None
+        return Failure.from_exception(error, pickled)
+
+    def _spoils(self) -> bool:
+        return self._spec.state is not None and self._spec.rebuild == "always"
+
+    def _publish(self, token: Token, value: Any) -> None:
+        try:
+            if self._queue is None:
+                self._queue = ray.get_actor(names.queue_actor(self._spec.queue), namespace=names.NAMESPACE)
+            self._queue.progressed.remote(*token, value)
+        except Exception as error:  # a queue that is away must not fail the job
+            self._queue = None
+            print(f"progress could not be sent: {exception_text(error)}", file=sys.stderr)
+
+
+def token_text(token: Token) -> str:
+    """A token as the recorder keeps it."""
+    return f"{token.incarnation}/{token.attempt}/{token.job_id!r}"

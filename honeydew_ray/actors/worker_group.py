@@ -1,0 +1,244 @@
+"""A worker group's process: starts, replaces and stops the workers of one ``start_workers`` call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from honeydew_ray.actors import cluster, names
+from honeydew_ray.actors.room import has_room
+from honeydew_ray.actors.worker_actor import InitFailed, WorkerActor, WorkerSpec
+from honeydew_ray.errors import QueueNotFound
+from honeydew_ray.failure import Failure, exception_text
+from honeydew_ray.roster import Roster, Spoilt
+from honeydew_ray.supervisor import Action, Init, Kill, Spawn, Supervisor
+
+_LOOK_FOR_QUEUE_S = 0.25
+_ATTEND_S = 30.0
+_ROOM_CHECK_S = 1.0
+_LEAVE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """What a worker group is made from, each time its process starts."""
+
+    queue: str
+    group: str
+    num: int
+    worker: WorkerSpec
+    class_name: str | None
+    methods: frozenset[str] | None
+    init_retry_s: float
+    init_timeout_s: float
+    shutdown_s: float
+    ray_options: Mapping[str, Any]
+
+
+class WorkerGroup:
+    """Does what its supervisor decides, and keeps the queue told of how its workers stand.
+
+    Workers are detached and never restarted by Ray: a worker's process is one incarnation. If the
+    group's own process dies, Ray starts it again and it takes over the workers that live.
+    """
+
+    def __init__(self, spec: GroupSpec) -> None:
+        self._spec = spec
+        self._incarnation = uuid.uuid4().hex[:12]
+        self._serial = 0
+        self._supervisor = Supervisor(spec.num, spec.init_retry_s, self._new_id)
+        self._handles: dict[str, Any] = {}
+        self._adopted: set[str] = set()  # workers that an earlier process of this group started
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._changed = asyncio.Event()
+        self._queue: Any = None
+        self._started: asyncio.Future[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Begin; again does nothing. Returns before the workers are up."""
+        if self._started is None:
+            self._started = asyncio.ensure_future(self._start())
+        await self._started
+
+    async def stop(self) -> None:
+        """End the workers: a job in hand has ``shutdown_s`` to finish, then it goes back to its queue."""
+        self._stopping = True
+        worker_ids = self._supervisor.stopping()
+        if self._queue is not None:
+            with contextlib.suppress(RayError):  # a queue that is gone has nothing to take back
+                await self._queue.retire.remote(worker_ids, self._spec.shutdown_s)
+        await asyncio.gather(*(self._end(worker_id) for worker_id in worker_ids))
+        if self._queue is not None:
+            with contextlib.suppress(RayError):
+                await self._queue.remove_group.remote(self._spec.group)
+
+    async def _start(self) -> None:
+        actor_names = await asyncio.to_thread(cluster.actor_names)
+        for worker_id in names.workers_among(actor_names, self._spec.queue, self._spec.group):
+            if names.slot_of(worker_id) < self._spec.num:
+                self._supervisor.adopted(names.slot_of(worker_id), worker_id)
+                self._adopted.add(worker_id)
+        self._do(self._supervisor.start())
+        self._spawn_task(self._keep_queue_told())
+        self._spawn_task(self._attend_queue())
+
+    # -- what the supervisor decides -------------------------------------------------------------
+
+    def _do(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Spawn():
+                    self._spawn_task(self._bring_up(action.worker_id, action.delay_s))
+                case Init():
+                    self._spawn_task(self._init(action))
+                case Kill():
+                    self._kill(action.worker_id)
+        self._changed.set()
+
+    async def _bring_up(self, worker_id: str, delay_s: float) -> None:
+        """Start a worker's process, and stay with it until it dies."""
+        await asyncio.sleep(delay_s)
+        if self._stopping:
+            return
+        try:
+            handle = await asyncio.to_thread(self._create, worker_id)
+            self._handles[worker_id] = handle
+            watch = self._spawn_task(self._check_room(worker_id))
+            try:
+                who = await handle.who_am_i.remote()
+            finally:
+                watch.cancel()
+            self._do(self._supervisor.spawned(worker_id, who.node, who.pid, who.labels, who.epoch))
+            await self._watch(handle)
+        except Exception as error:  # a RayError when it dies, others when Ray refuses its options
+            self._handles.pop(worker_id, None)
+            self._do(self._supervisor.died(worker_id, Failure("exit", "WorkerDied", exception_text(error).splitlines()[0])))
+
+    def _create(self, worker_id: str) -> Any:
+        """The worker's actor: a new one, or the one that outlived an earlier process of this group."""
+        name = names.worker_actor(worker_id)
+        if worker_id in self._adopted:
+            return ray.get_actor(name, namespace=names.NAMESPACE)
+        options: dict[str, Any] = {"num_cpus": 1, **self._spec.ray_options}
+        made: Any = ray.remote(WorkerActor)
+        return made.options(
+            name=name, namespace=names.NAMESPACE, lifetime="detached", max_restarts=0, max_task_retries=0,
+            enable_task_events=False, concurrency_groups={"control": 8}, **options,
+        ).remote(worker_id, self._spec.worker)
+
+    async def _watch(self, handle: Any) -> None:
+        """Returns by raising, when the worker dies."""
+        while True:
+            with contextlib.suppress(ray.exceptions.ActorUnavailableError):  # not dead: watch on
+                await handle.watch.remote()
+            await asyncio.sleep(_LOOK_FOR_QUEUE_S)
+
+    async def _check_room(self, worker_id: str) -> None:
+        while True:
+            await asyncio.sleep(_ROOM_CHECK_S)
+            room = await asyncio.to_thread(has_room, self._spec.ray_options)
+            self._do(self._supervisor.no_room(worker_id, room))
+
+    async def _init(self, init: Init) -> None:
+        await asyncio.sleep(init.delay_s)
+        handle = self._handles.get(init.worker_id)
+        if handle is None or self._stopping:
+            return
+        overdue = asyncio.get_running_loop().call_later(self._spec.init_timeout_s, self._init_overdue, init)
+        try:
+            failed: InitFailed | None = await handle.init.remote(init.epoch)
+        except RayError:  # it died: whoever watches it hears of that too
+            return
+        finally:
+            overdue.cancel()
+        if failed is None:
+            self._do(self._supervisor.initialised(init.worker_id, init.epoch))
+        else:
+            self._do(self._supervisor.init_failed(init.worker_id, init.epoch, failed.error, failed.retry_s))
+
+    def _init_overdue(self, init: Init) -> None:
+        self._do(self._supervisor.init_overdue(init.worker_id, init.epoch, self._spec.init_timeout_s))
+
+    def _kill(self, worker_id: str) -> None:
+        handle = self._handles.get(worker_id)
+        if handle is not None:
+            with contextlib.suppress(Exception):  # dead already
+                ray.kill(handle, no_restart=True)
+
+    async def _end(self, worker_id: str) -> None:
+        handle = self._handles.get(worker_id)
+        if handle is None:
+            return
+        with contextlib.suppress(RayError, asyncio.TimeoutError):
+            await asyncio.wait_for(handle.leave.remote(), _LEAVE_S)
+        self._kill(worker_id)
+
+    # -- the queue -------------------------------------------------------------------------------
+
+    async def _attend_queue(self) -> None:
+        """Find the queue, follow it through its restarts, and rebuild the workers it found spoilt."""
+        handled: list[Spoilt] = []
+        while not self._stopping:
+            try:
+                if self._queue is None:
+                    self._queue = await asyncio.to_thread(cluster.find_queue, self._spec.queue)
+                    self._changed.set()
+                found: list[Spoilt] = await self._queue.attend.remote(self._spec.group, handled, _ATTEND_S)
+                handled = [spoilt for spoilt in handled if spoilt.worker_id in self._handles] + found
+                for spoilt in found:
+                    self._do(self._supervisor.spoilt(spoilt.worker_id, spoilt.epoch))
+            except (QueueNotFound, RayError):
+                self._queue = None
+                await asyncio.sleep(_LOOK_FOR_QUEUE_S)
+
+    async def _keep_queue_told(self) -> None:
+        while not self._stopping:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._queue is None:
+                continue  # finding it counts as a change
+            self._serial += 1
+            roster = Roster(self._spec.group, self._incarnation, self._serial, self._supervisor.views(),
+                            self._spec.class_name, self._spec.methods)
+            with contextlib.suppress(RayError):  # whoever attends the queue finds it again, and that counts as a change
+                await self._queue.update_roster.remote(roster, dict(self._handles))
+
+    # --------------------------------------------------------------------------------------------
+
+    def _new_id(self, slot: int, number: int) -> str:
+        return names.worker_id(self._spec.queue, self._spec.group, slot, f"{number}{self._incarnation}")
+
+    def _spawn_task(self, work: Awaitable[None]) -> asyncio.Future[None]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)  # the loop keeps only weak references
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def create(spec: GroupSpec) -> Any:
+    """Start a group's actor under its name; raises `ValueError` if the name is taken."""
+    made: Any = ray.remote(WorkerGroup)
+    return made.options(
+        name=names.group_actor(spec.queue, spec.group), namespace=names.NAMESPACE, lifetime="detached", num_cpus=0,
+        max_restarts=-1, max_task_retries=0, max_concurrency=1000, enable_task_events=False,
+    ).remote(spec)
+
+
+def start(actor: Any) -> None:
+    """Have a new group begin; returns before its workers are up."""
+    ray.get(actor.start.remote())
+
+
+def stop(actor: Any, queue: str, group: str) -> None:
+    """End a group's workers, then the group."""
+    with contextlib.suppress(RayError):  # gone already
+        ray.get(actor.stop.remote())
+    cluster.end_actor(actor, names.group_actor(queue, group))

@@ -1,0 +1,223 @@
+"""A handle on one job, in any process of the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar, cast
+
+from honeydew_ray import payload
+from honeydew_ray.actors.client import QueueClient, Waiter, client_of, settled
+from honeydew_ray.errors import JobAbandoned, JobCancelled, JobFailed, JobMoved, JobNotFound, QueueLost, ReplyNotRequested
+from honeydew_ray.failure import Failure
+from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
+from honeydew_ray.stores.base import Page, Query
+
+T = TypeVar("T")
+
+_MISSING: Any = object()
+
+
+class Job(Generic[T]):
+    """A job in a queue, and its result when there is one.
+
+    Cheap to make, to copy to another process and to throw away: the job itself lives in the
+    queue. ``await job`` is ``job.result()`` for async code.
+    """
+
+    def __init__(self, client: QueueClient, job_id: JobId, *, waiter: Waiter | None = None, reply: bool = True,
+                 record: JobRecord | None = None) -> None:
+        self._client = client
+        self._id = job_id
+        self._waiter = waiter
+        self._reply = reply
+        self._record = record
+        self._value: T = _MISSING
+
+    def __repr__(self) -> str:
+        return f"<Job {self._id} of queue {self.queue!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.queue, self._id, self._reply)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and cast("Job[Any]", other)._id == self._id and cast("Job[Any]", other).queue == self.queue
+
+    def __hash__(self) -> int:
+        return hash((self.queue, self._id))
+
+    @property
+    def id(self) -> JobId:
+        """The job's id, unique in its queue."""
+        return self._id
+
+    @property
+    def queue(self) -> str:
+        """The name of its queue."""
+        return self._client.queue
+
+    # -- the result ----------------------------------------------------------------------------
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the job's last outcome and return its value.
+
+        Waits for ever, or ``timeout`` seconds. Raises `JobAbandoned` or `JobMoved` (both
+        `JobFailed`), `JobCancelled`, `QueueLost` if the queue died and kept nothing, `JobNotFound`
+        if the queue no longer keeps the result, `ReplyNotRequested`, or the builtin `TimeoutError`.
+        """
+        waiter = self._follow()
+        if not self._client.wait(waiter, timeout):
+            raise TimeoutError(f"job {self._id} of queue {self.queue!r} has not ended within {timeout:g} s")
+        return self._outcome(waiter)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        waiter = self._follow()
+        yield from settled(self._client, waiter).__await__()
+        return self._outcome(waiter)
+
+    def done(self) -> bool:
+        """Whether the job has ended, well or not. Never blocks for long."""
+        return self._ended() is not None or (self._waiter is not None and self._waiter.settled)
+
+    # -- how it stands ---------------------------------------------------------------------------
+
+    @property
+    def state(self) -> JobState:
+        """Where the job is now. Raises `JobNotFound` if its queue does not know it any more."""
+        return self._snapshot().state
+
+    @property
+    def progress(self) -> Any:
+        """What the running job last published with `honeydew.progress`; None if nothing."""
+        return self._snapshot().progress
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts have started."""
+        return self._snapshot().attempts
+
+    @property
+    def last_error(self) -> Failure | None:
+        """How the last attempt that did not succeed ended; None if there was none."""
+        return self._snapshot().last_error
+
+    @property
+    def method(self) -> str:
+        """The name of the method, or a function's module and name."""
+        return self._record.method if self._record is not None else self._snapshot().method
+
+    @property
+    def enqueued_at(self) -> float:
+        """When the queue took the job, in seconds since the epoch."""
+        return self._snapshot().enqueued_at
+
+    @property
+    def started_at(self) -> float | None:
+        """When the current or last attempt was issued, in seconds since the epoch."""
+        return self._snapshot().started_at
+
+    @property
+    def completed_at(self) -> float | None:
+        """When the job ended, in seconds since the epoch."""
+        return self._snapshot().completed_at
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The positional arguments, unpickled here. Raises `JobNotFound` once the job has left its queue."""
+        return self._stored().args
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The keyword arguments, unpickled here. Raises `JobNotFound` once the job has left its queue."""
+        return self._stored().kwargs
+
+    @property
+    def private(self) -> Any:
+        """The failure mode's own note on the job."""
+        return self._stored().private
+
+    # -- what can be done with it ------------------------------------------------------------------
+
+    def cancel(self, running: bool = False) -> CancelOutcome:
+        """Call the job off: ``CANCELLED`` means that it will not start (again).
+
+        One that runs is left alone, ``IN_PROGRESS``, unless ``running=True``: then its worker is
+        killed and replaced. ``NOT_FOUND``: it has ended, or was never here.
+        """
+        return self._client.call("cancel", self._id, running, timeout_s=None)
+
+    def move(self, queue: str) -> Job[T]:
+        """Put a waiting job in another queue, then take it off this one; the handle on it there.
+
+        Raises `JobInProgress` if it runs, `JobNotFound` if it has ended, `QueueNotFound` if there
+        is no such queue; then the job stays where it is. A result() of this handle raises `JobMoved`.
+        """
+        destination = client_of(queue)
+        self._client.call("move", self._id, queue, timeout_s=None)
+        return Job(destination, self._id, reply=self._reply)
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _follow(self) -> Waiter:
+        if not self._reply:
+            raise ReplyNotRequested(f"job {self._id} was submitted with reply=False, so its result was not asked for")
+        if self._waiter is None:
+            self._waiter = self._client.follow(self._id)
+        return self._waiter
+
+    def _ended(self) -> JobSnapshot | None:
+        return None if self._waiter is None else self._waiter.end
+
+    def _snapshot(self) -> JobSnapshot:
+        ended = self._ended()
+        snapshot: JobSnapshot | None = ended if ended is not None else self._client.call("describe", self._id)
+        if snapshot is not None:
+            return snapshot
+        ended = self._ended()  # it may have ended meanwhile, and its end be on its way
+        if ended is None:
+            raise JobNotFound(f"queue {self.queue!r} does not know job {self._id}, or no longer keeps its end")
+        return ended
+
+    def _stored(self) -> JobRecord:
+        if self._record is None:
+            page: Page = self._client.call("page", Query(ids=[self._id]), None, 1)
+            if not page.jobs:
+                raise JobNotFound(f"job {self._id} has left queue {self.queue!r}, and its arguments with it")
+            self._record = page.jobs[0]
+        return self._record
+
+    def _outcome(self, waiter: Waiter) -> T:
+        if self._value is not _MISSING:
+            return self._value
+        end = waiter.end
+        if end is None:
+            raise waiter.lost or QueueLost(f"queue {self.queue!r} is gone")
+        if end.state is JobState.DONE:
+            self._value = cast("T", None if end.result is None else end.result.load())
+            return self._value
+        raise _error_of(end, self.queue)
+
+
+def _error_of(end: JobSnapshot, queue: str) -> Exception:
+    if end.state is JobState.CANCELLED:
+        return JobCancelled(f"job {end.id} of queue {queue!r} was cancelled")
+    failure = end.last_error or Failure("exception", "JobMoved", f"the job was moved to queue {end.moved_to!r}")
+    if end.state is JobState.MOVED:
+        error: JobFailed = JobMoved(end.id, end.moved_to or "", failure, end.attempts)
+    else:
+        error = JobAbandoned(end.id, queue, failure, end.attempts)
+    error.__cause__ = _original(failure)
+    return error
+
+
+def _original(failure: Failure) -> BaseException | None:
+    if failure.exception is None:
+        return None
+    try:
+        original = payload.loads(failure.exception)
+    except Exception:  # its class may not be importable here; the text says what it was
+        return None
+    return original if isinstance(original, BaseException) else None
+
+
+def _rebuild(queue: str, job_id: JobId, reply: bool) -> Job[Any]:
+    return Job(client_of(queue), job_id, reply=reply)

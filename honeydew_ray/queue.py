@@ -1,0 +1,307 @@
+"""A handle on a queue, in any process of the cluster; starting and finding queues."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+from honeydew_ray import payload
+from honeydew_ray.actors import client, cluster, names, queue_actor
+from honeydew_ray.actors.client import QueueClient, Waiter, client_of
+from honeydew_ray.actors.objects import as_arguments
+from honeydew_ray.actors.queue_actor import QueueSpec, Row, Submission
+from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse, refuse_type
+from honeydew_ray.dispatchers.base import Dispatcher
+from honeydew_ray.dispatchers.lru_node import LRUNode
+from honeydew_ray.errors import EnqueueUncertain, QueueAlreadyStarted
+from honeydew_ray.failure_modes.abandon import Abandon
+from honeydew_ray.failure_modes.base import FailureMode
+from honeydew_ray.job import JobId, JobRecord, JobState
+from honeydew_ray.job_handle import Job
+from honeydew_ray.queue_core import QueuePolicy
+from honeydew_ray.status import QueueStatus
+from honeydew_ray.stores.base import Page, Query, Store
+from honeydew_ray.stores.memory import MemoryStore
+from honeydew_ray.success_modes.base import SuccessMode
+from honeydew_ray.task import Task, task_of
+from honeydew_ray.workers import start_workers, stop_workers
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_CHUNK = 500
+_PAGE = 1000
+_STOP_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """How jobs are submitted: see `Queue.options`."""
+
+    delay_s: float = 0.0
+    priority: int = 0
+    timeout_s: float | None = None
+    reply: bool = True
+    job_id: str | None = None
+    submit_timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        expect_seconds("options", "delay_s", self.delay_s)
+        if isinstance(self.priority, bool) or not isinstance(self.priority, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise refuse_type("options", "priority", self.priority, "a whole number, higher runs first", "priority=5")
+        if self.timeout_s is not None:
+            expect_seconds("options", "timeout_s", self.timeout_s, positive=True)
+        if self.job_id is not None and (not isinstance(self.job_id, str) or not self.job_id):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise refuse("options", "job_id", self.job_id, "a string that is not empty", 'job_id="order-1234"')
+        expect_seconds("options", "submit_timeout_s", self.submit_timeout_s, positive=True)
+
+
+class Submitter:
+    """Submits jobs to a queue, with one set of options."""
+
+    def __init__(self, queue_client: QueueClient, options: SubmitOptions) -> None:
+        self._client = queue_client
+        self._options = options
+
+    @overload
+    def submit(self, task: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
+    @overload
+    def submit(self, task: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+    @overload
+    def submit(self, task: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
+    def submit(self, task: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
+        """Enqueue one job; on return the queue has custody of it.
+
+        ``task`` is the name of a method of the worker class, the method itself
+        (``Classifier.classify``), or a function. Raises, with nothing enqueued: `PayloadError` if an
+        argument cannot be pickled, `UnknownMethod`, `QueueNotFound`. Raises `EnqueueUncertain`,
+        with the job's handle, if the queue did not answer within ``submit_timeout_s``.
+        """
+        return self._enqueue(task_of(task), [(args, kwargs)])[0]
+
+    def submit_many(self, task: Any, /, *iterables: Iterable[Any]) -> list[Job[Any]]:
+        """Enqueue one job for each item, or for each tuple of items of several iterables, as ``map`` would.
+
+        One call to the queue carries 500 jobs. Returns their handles in order; raises as `submit`
+        does, at the first chunk that fails.
+        """
+        jobs: list[Job[Any]] = []
+        for chunk in _chunks(iterables):
+            jobs += self._enqueue(task_of(task), chunk)
+        return jobs
+
+    def map(self, task: Any, /, *iterables: Iterable[Any], window: int = 2000) -> Iterator[Any]:
+        """The results of one job for each item, in order, as they come.
+
+        Submits as you consume: at most ``window`` jobs are ahead of you, so the iterables may be
+        endless. A job that fails raises at its turn, as `Job.result` does; those after it run on.
+        """
+        expect_count("map", "window", window, least=1)
+        return self._map(task_of(task), iterables, window)
+
+    def _map(self, task: Task, iterables: tuple[Iterable[Any], ...], window: int) -> Iterator[Any]:
+        calls = zip(*iterables, strict=False)
+        ahead: deque[Job[Any]] = deque()
+        refill = max(window // 2, 1)  # a half at a time, so that one call to the queue carries many jobs
+        while True:
+            if len(ahead) <= window - refill:
+                chunk = [(call, _NO_KWARGS) for call in itertools.islice(calls, min(refill, _CHUNK))]
+                ahead.extend(self._enqueue(task, chunk) if chunk else ())
+            if not ahead:
+                return
+            yield ahead.popleft().result()
+
+    def _enqueue(self, task: Task, calls: list[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> list[Job[Any]]:
+        options, queue_client = self._options, self._client
+        rows: list[Row] = []
+        buffers: list[Any] = []
+        for args, kwargs in calls:
+            data, large = payload.dumps((task.function, args, kwargs), f"the arguments of {task.name!r}")
+            buffers += as_arguments(large)
+            rows.append(Row(options.job_id or os.urandom(10).hex(), task.name, task.function is not None, data, len(large)))
+        waiters = [Waiter() for _ in rows] if options.reply else []
+        jobs = [Job[Any](queue_client, row.job_id, waiter=waiter, reply=options.reply)
+                for row, waiter in itertools.zip_longest(rows, waiters)]
+        for row, waiter in zip(rows, waiters, strict=False):
+            queue_client.expect(row.job_id, waiter)
+        common = Submission(queue_client.id if options.reply else None, options.delay_s, options.priority, options.timeout_s)
+        try:
+            queue_client.enqueue(common, rows, buffers, waiters, options.submit_timeout_s)
+        except EnqueueUncertain as error:
+            error.job = jobs[0] if len(jobs) == 1 else jobs
+            raise
+        return jobs
+
+
+class Queue(Submitter):
+    """A queue that runs in the cluster. The handle can be copied to any process of the cluster."""
+
+    def __init__(self, queue_client: QueueClient) -> None:
+        super().__init__(queue_client, SubmitOptions())
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name!r}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return get_queue, (self.name,)
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return self._client.queue
+
+    def options(self, *, delay_s: float = 0.0, priority: int = 0, timeout_s: float | None = None, reply: bool = True,
+                job_id: str | None = None, submit_timeout_s: float = 30.0) -> Submitter:
+        """How to submit: ``queue.options(delay_s=60).submit(...)``.
+
+        ``delay_s``: not before so many seconds from now. ``priority``: higher runs first.
+        ``timeout_s``: a job that runs longer is killed, with its worker, and the failure mode
+        decides. ``reply=False``: nobody will ask for the result, so it is not sent. ``job_id``: an
+        id of your own; two jobs of one id are one job. ``submit_timeout_s``: how long ``submit``
+        tries to reach the queue.
+        """
+        return Submitter(self._client, SubmitOptions(delay_s, priority, timeout_s, reply, job_id, submit_timeout_s))
+
+    def job(self, job_id: JobId) -> Job[Any]:
+        """A handle on a job by its id, whoever submitted it."""
+        return Job(self._client, job_id)
+
+    def filter(self, predicate: Callable[[JobRecord], object] | None = None, *, method: str | None = None,
+               state: JobState | str | None = None) -> list[Job[Any]]:
+        """Handles on the jobs that the queue holds - waiting, running or abandoned - and that match.
+
+        ``predicate`` is called in this process, with each job's id, method, args, state and the rest.
+        """
+        query = Query(state=None if state is None else JobState(state), method=method)
+        return [Job(self._client, record.id, record=record) for record in self._records(query) if predicate is None or predicate(record)]
+
+    def status(self) -> QueueStatus:
+        """Counts of jobs by state, and what each worker is doing, at this moment."""
+        return self._client.call("status")
+
+    def suspend(self) -> None:
+        """Stop handing out jobs. On return nothing more can start; what runs, runs on."""
+        self._client.call("suspend", timeout_s=None)
+
+    def resume(self) -> None:
+        """Hand out jobs again."""
+        self._client.call("resume")
+
+    def start_workers(self, cls: type[Any] | None = None, *args: Any, **options: Any) -> None:
+        """Start workers for this queue: see `honeydew.start_workers`."""
+        start_workers(self.name, cls, *args, **options)
+
+    def stop_workers(self, group: str = "default") -> None:
+        """Stop a group of this queue's workers: see `honeydew.stop_workers`."""
+        stop_workers(self.name, group)
+
+    def wait_for_workers(self, num: int = 1, timeout: float = 60.0) -> None:
+        """Return once ``num`` workers are ready for jobs; raises `TimeoutError` after ``timeout`` seconds."""
+        expect_count("wait_for_workers", "num", num, least=1)
+        deadline = time.monotonic() + timeout
+        if not self._client.call("wait_for_workers", num, timeout, timeout_s=timeout + 5.0):
+            states = ", ".join(f"{worker.id}: {worker.state}" for worker in self.status().workers) or "no workers started"
+            raise TimeoutError(f"queue {self.name!r} has not {num} ready worker(s) after {time.monotonic() - deadline + timeout:.1f} s ({states})")
+
+    def stop(self, *, drain: bool = False, timeout: float | None = None) -> None:
+        """End the queue and its workers.
+
+        Running jobs have their group's ``shutdown_s`` to finish, then they go back to the queue: a
+        durable store keeps them, a memory queue's waiters get `QueueLost`. With ``drain=True`` no
+        more jobs are taken and all those in the queue are finished first, delayed ones too, for up
+        to ``timeout`` seconds; raises `QueueSuspended` if it is suspended, or `TimeoutError`, and
+        then the queue goes on.
+        """
+        if drain:
+            self._client.call("drain", timeout_s=timeout)
+        for _, group in names.groups_among(cluster.actor_names(), self.name):
+            stop_workers(self.name, group)
+        self._client.call("close", timeout_s=_STOP_TIMEOUT_S)
+        self._client.close()
+        cluster.end_actor(self._client.actor, names.queue_actor(self.name))
+
+    def _records(self, query: Query) -> Iterator[JobRecord]:
+        cursor: Any = None
+        while True:
+            page: Page = self._client.call("page", query, cursor, _PAGE)
+            yield from page.jobs
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+
+_NO_KWARGS: Mapping[str, Any] = {}
+
+
+def start_queue(
+    name: str,
+    *,
+    store: Store | None = None,
+    dispatcher: Dispatcher | None = None,
+    failure_mode: FailureMode | None = None,
+    success_mode: SuccessMode | None = None,
+    suspended: bool | None = None,
+    result_ttl_s: float = 600.0,
+    max_redeliveries: int = 20,
+    ray_options: Mapping[str, Any] | None = None,
+) -> Queue:
+    """Start a queue in the cluster, connecting to Ray first if need be.
+
+    It lives on after this process. Defaults: `MemoryStore()`, `LRUNode()`, `Abandon()`, no success
+    mode. ``suspended=None``: as the store remembers. Results are kept for ``result_ttl_s`` seconds
+    for whoever asks (the last 10,000 and 64 MiB of them at most). A job given back more than
+    ``max_redeliveries`` times through no fault of its own goes to the failure mode as ``poison``.
+    ``ray_options`` places the queue's actor. Raises `QueueAlreadyStarted`, or what the store raises.
+    """
+    expect_name("start_queue", "name", name)
+    _expect("store", store, Store, "MemoryStore()")
+    _expect("dispatcher", dispatcher, Dispatcher, "LRUNode()")
+    _expect("failure_mode", failure_mode, FailureMode, "Retry(times=3)")
+    _expect("success_mode", success_mode, SuccessMode, "Log()")
+    policy = QueuePolicy(
+        name, dispatcher or LRUNode(), failure_mode or Abandon(), suspended,
+        expect_seconds("start_queue", "result_ttl_s", result_ttl_s), expect_count("start_queue", "max_redeliveries", max_redeliveries),
+    )
+    cluster.connect()
+    try:
+        actor = queue_actor.create(QueueSpec(policy, store or MemoryStore(), success_mode), ray_options or {})
+    except ValueError:
+        raise QueueAlreadyStarted(f'queue {name!r} runs already; get_queue("{name}") finds it') from None
+    try:
+        client.start(name, actor)
+    except BaseException:
+        cluster.end_actor(actor, names.queue_actor(name))
+        raise
+    return Queue(client_of(name))
+
+
+def get_queue(name: str) -> Queue:
+    """A handle on a queue that runs in the cluster; raises `QueueNotFound`."""
+    expect_name("get_queue", "name", name)
+    cluster.connect()
+    return Queue(client_of(name))
+
+
+def queues() -> list[str]:
+    """The names of the queues that run in the cluster."""
+    cluster.connect()
+    return names.queues_among(cluster.actor_names())
+
+
+def _expect(what: str, value: object, family: type, example: str) -> None:
+    if value is not None and not isinstance(value, family):
+        hint = f"an instance of {family.__name__}, not the class" if isinstance(value, type) else f"an instance of {family.__name__}"
+        raise refuse_type("start_queue", what, value, hint, f"{what}={example}")
+
+
+def _chunks(iterables: tuple[Iterable[Any], ...]) -> Iterator[list[tuple[tuple[Any, ...], Mapping[str, Any]]]]:
+    calls = zip(*iterables, strict=False)
+    while chunk := [(call, _NO_KWARGS) for call in itertools.islice(calls, _CHUNK)]:
+        yield chunk
+
+

@@ -1,0 +1,151 @@
+"""The ends of jobs: kept for a while for whoever asks, and sent to the clients that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+
+from honeydew_ray.clock import Clock
+from honeydew_ray.job import JobId, JobRecord, JobSnapshot
+
+MAX_KEPT = 10_000
+MAX_KEPT_BYTES = 64 * 2**20
+CLIENT_SILENCE_S = 300.0
+"""A client that has not asked for its replies for so long is taken to be gone."""
+
+
+class _Client:
+    def __init__(self, now: float) -> None:
+        self.unacknowledged: deque[tuple[int, JobSnapshot]] = deque()
+        self.next_number = 1
+        self.last_seen = now
+        self.something = asyncio.Event()
+
+
+class Replies:
+    """Who waits for which job, and how the jobs ended that ended lately.
+
+    Kept ends are bounded by age (``ttl_s``), number and bytes, oldest dropped first. An end that
+    a waiting client has not acknowledged is kept for it besides, until it does or falls silent.
+    """
+
+    def __init__(self, clock: Clock, ttl_s: float, max_kept: int = MAX_KEPT, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
+        self._clock = clock
+        self._ttl_s = ttl_s
+        self._max_kept = max_kept
+        self._max_kept_bytes = max_kept_bytes
+        self._kept: OrderedDict[JobId, JobSnapshot] = OrderedDict()
+        self._kept_bytes = 0
+        self._clients: dict[str, _Client] = {}
+        self._waiting: dict[JobId, set[str]] = {}
+        self._swept_at = clock.now()
+        self.closed = False
+
+    def expect(self, job_id: JobId, client: str) -> None:
+        """A client wants the end of a job: at once if it is kept, else when it comes."""
+        ended = self.find(job_id)
+        if ended is not None:
+            self.send(client, ended)
+        else:
+            self._waiting.setdefault(job_id, set()).add(client)
+
+    def ended(self, job: JobRecord) -> None:
+        """A job reached a final state: keep its end, and send it to those who wait."""
+        now = self._clock.now()
+        end = JobSnapshot.of(job)
+        self._keep(end)
+        waiting = self._waiting.pop(job.id, None)
+        for client in {job.client, *(waiting or ())} if waiting else (job.client,):
+            if client is not None:
+                self.send(client, end)
+        if now - self._swept_at > CLIENT_SILENCE_S / 10:
+            self._sweep(now)
+
+    def find(self, job_id: JobId) -> JobSnapshot | None:
+        """The end of a job, if it is kept."""
+        self._drop_old(self._clock.now())
+        return self._kept.get(job_id)
+
+    def drop(self, job_id: JobId) -> None:
+        """Keep this end no longer: its job is back."""
+        old = self._kept.pop(job_id, None)
+        self._kept_bytes -= _nbytes(old)
+
+    async def collect(self, client: str, acknowledged: int, patience_s: float) -> list[tuple[int, JobSnapshot]]:
+        """The numbered ends for a client after the number it acknowledges.
+
+        Waits up to ``patience_s`` for the first one, then returns what there is, perhaps nothing.
+        """
+        box = self._client(client)
+        while box.unacknowledged and box.unacknowledged[0][0] <= acknowledged:
+            box.unacknowledged.popleft()
+        if not box.unacknowledged and not self.closed:
+            box.something.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(box.something.wait(), patience_s)
+            box.last_seen = self._clock.now()
+        return list(box.unacknowledged)
+
+    def forget(self, client: str) -> None:
+        """A client is gone: drop all that was for it."""
+        box = self._clients.pop(client, None)
+        if box is not None:
+            box.unacknowledged.clear()
+            box.something.set()
+        for job_id in [job_id for job_id, clients in self._waiting.items() if client in clients]:
+            self._waiting[job_id].discard(client)
+            if not self._waiting[job_id]:
+                del self._waiting[job_id]
+
+    def close(self) -> None:
+        """No more ends will come: let every client that waits go."""
+        self.closed = True
+        for box in self._clients.values():
+            box.something.set()
+
+    def known_clients(self) -> Iterable[str]:
+        """The clients that have asked lately."""
+        return self._clients.keys()
+
+    def _client(self, name: str) -> _Client:
+        box = self._clients.get(name)
+        if box is None:
+            box = self._clients[name] = _Client(self._clock.now())
+        box.last_seen = self._clock.now()
+        return box
+
+    def send(self, client: str, end: JobSnapshot) -> None:
+        """Put an end into a client's mailbox."""
+        box = self._clients.get(client)
+        if box is None:
+            box = self._clients[client] = _Client(self._clock.now())
+        box.unacknowledged.append((box.next_number, end))
+        box.next_number += 1
+        box.something.set()
+
+    def _keep(self, end: JobSnapshot) -> None:
+        self.drop(end.id)
+        self._kept_bytes += _nbytes(end)
+        self._kept[end.id] = end
+        while len(self._kept) > self._max_kept or (self._kept_bytes > self._max_kept_bytes and len(self._kept) > 1):
+            self._drop_oldest()
+
+    def _drop_old(self, now: float) -> None:
+        while self._kept and (next(iter(self._kept.values())).completed_at or 0.0) + self._ttl_s <= now:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        _, end = self._kept.popitem(last=False)
+        self._kept_bytes -= _nbytes(end)
+
+    def _sweep(self, now: float) -> None:
+        self._swept_at = now
+        self._drop_old(now)
+        for client in [name for name, box in self._clients.items() if now - box.last_seen > CLIENT_SILENCE_S]:
+            self.forget(client)
+
+
+def _nbytes(end: JobSnapshot | None) -> int:
+    return 0 if end is None or end.result is None else end.result.nbytes

@@ -1,0 +1,52 @@
+"""What a queue and its workers are doing, at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from honeydew_ray.job import JobId
+
+
+class WorkerState(str, Enum):
+    """What a worker is doing."""
+
+    STARTING = "starting"  # its process or its state is being made
+    PENDING = "pending"  # the cluster has no room for it yet
+    FAILED_INIT = "failed_init"  # making its state raised; it will be tried again
+    IDLE = "idle"
+    BUSY = "busy"
+    DRAINING = "draining"  # takes no new job
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker. ``job`` is the id of the job in hand, ``progress`` what that job last published,
+    ``error`` the text of a failed init."""
+
+    id: str
+    node: str | None
+    state: WorkerState
+    job: JobId | None = None
+    progress: Any = None
+    error: str | None = None
+    pid: int | None = None
+    group: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """One queue. ``pending`` does not include ``delayed``; ``pid`` is the queue's process."""
+
+    name: str
+    pending: int
+    delayed: int
+    in_progress: int
+    abandoned: int
+    suspended: bool
+    store: str
+    workers: list[WorkerStatus] = field(default_factory=list[WorkerStatus])
+    pid: int | None = None

@@ -1,0 +1,129 @@
+"""Starting and stopping the workers of a queue."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from honeydew_ray import payload
+from honeydew_ray.actors import cluster, names, worker_group
+from honeydew_ray.actors.worker_actor import WorkerSpec
+from honeydew_ray.actors.worker_group import GroupSpec
+from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse, refuse_type
+from honeydew_ray.errors import WorkersAlreadyStarted
+
+_RESERVED_OPTIONS = frozenset({
+    "name", "namespace", "lifetime", "get_if_exists", "max_restarts", "max_task_retries", "max_concurrency",
+    "concurrency_groups", "num_returns", "enable_task_events",
+})
+
+
+def start_workers(
+    name: str,
+    cls: type[Any] | None = None,
+    *args: Any,
+    num: int | None = None,
+    group: str = "default",
+    ray_options: Mapping[str, Any] | None = None,
+    init_retry_s: float = 5.0,
+    init_timeout_s: float = 600.0,
+    shutdown_s: float = 10.0,
+    rebuild: Literal["always", "never"] = "always",
+    **kwargs: Any,
+) -> None:
+    """Start workers for a queue, which need not run yet; returns before they are ready.
+
+    Each worker makes ``cls(*args, **kwargs)`` once and runs jobs on it, one at a time; without
+    ``cls`` the workers run plain functions. They live on after this process. ``num`` defaults to
+    the CPUs free in the cluster, at least 1; each worker reserves one CPU unless ``ray_options``
+    (as for Ray actors) say otherwise, and waits, shown as pending, while there is no room.
+
+    A worker whose ``__init__`` raises takes no job and tries again after ``init_retry_s`` seconds;
+    a classmethod ``init_failed(cls, error)`` is asked first and may return other seconds. One whose
+    ``__init__`` takes longer than ``init_timeout_s`` is killed. ``shutdown_s`` is how long a job in
+    hand may go on when the workers are stopped. ``rebuild``: whether the state is made anew after a
+    job failed, since it may have spoilt it.
+
+    Raises `WorkersAlreadyStarted`; `PayloadError` if the class or its arguments cannot be pickled;
+    `TypeError` if the arguments do not fit ``__init__``.
+    """
+    expect_name("start_workers", "name", name)
+    expect_name("start_workers", "group", group)
+    _check_class(cls, args, kwargs)
+    if rebuild not in ("always", "never"):
+        raise refuse("start_workers", "rebuild", rebuild, '"always" or "never"', 'rebuild="never"')
+    options = _check_options(ray_options)
+    state = None if cls is None else payload.dumps_whole((cls, args, kwargs), f"the worker class {cls.__name__} or its arguments")
+    cluster.connect()
+    spec = GroupSpec(
+        queue=name,
+        group=group,
+        num=cluster.free_cpus() if num is None else expect_count("start_workers", "num", num, least=1),
+        worker=WorkerSpec(name, state, rebuild),
+        class_name=None if cls is None else cls.__qualname__,
+        methods=_methods(cls),
+        init_retry_s=expect_seconds("start_workers", "init_retry_s", init_retry_s),
+        init_timeout_s=expect_seconds("start_workers", "init_timeout_s", init_timeout_s, positive=True),
+        shutdown_s=expect_seconds("start_workers", "shutdown_s", shutdown_s),
+        ray_options=options,
+    )
+    try:
+        actor = worker_group.create(spec)
+    except ValueError:
+        raise WorkersAlreadyStarted(
+            f"worker group {group!r} of queue {name!r} runs already; stop it with stop_workers, or name another group") from None
+    worker_group.start(actor)
+
+
+def stop_workers(name: str, group: str = "default") -> None:
+    """Stop a group of workers, and return when they are gone.
+
+    Jobs in hand have the group's ``shutdown_s`` to finish; then they go back to the queue.
+    Raises `WorkersNotFound`.
+    """
+    expect_name("stop_workers", "name", name)
+    expect_name("stop_workers", "group", group)
+    cluster.connect()
+    worker_group.stop(cluster.find_group(name, group), name, group)
+
+
+def workers() -> list[str]:
+    """The names of the queues that workers were started for."""
+    cluster.connect()
+    return sorted({queue for queue, _ in names.groups_among(cluster.actor_names())})
+
+
+def _check_class(cls: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if cls is None:
+        if args or kwargs:
+            raise TypeError(f"start_workers: arguments {args or kwargs!r} were given, but no class to give them to")
+        return
+    if not isinstance(cls, type):
+        expected = "a class (not an instance: each worker makes its own)"
+        raise refuse_type("start_workers", "cls", cls, expected, "start_workers(Classifier, weights)")
+    try:
+        signature = inspect.signature(cls)
+    except ValueError:  # some classes written in C do not tell
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"start_workers: the arguments do not fit {cls.__qualname__}{signature}: {error}") from None
+
+
+def _check_options(ray_options: Mapping[str, Any] | None) -> dict[str, Any]:
+    options = dict(ray_options or {})
+    taken = sorted(_RESERVED_OPTIONS & options.keys())
+    if taken:
+        expected = f"none of {', '.join(taken)}, which Honeydew sets itself"
+        raise refuse("start_workers", "ray_options", options, expected, 'ray_options={"num_gpus": 1}')
+    return options
+
+
+def _methods(cls: type[Any] | None) -> frozenset[str] | None:
+    if cls is None:
+        return frozenset()
+    if hasattr(cls, "__getattr__"):
+        return None  # it may answer to any name
+    return frozenset(name for name in dir(cls) if callable(getattr(cls, name, None)))

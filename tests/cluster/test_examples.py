@@ -1,0 +1,90 @@
+"""Each example, run as a user would, prints what it should and leaves nothing behind."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.scripts import ROOT, run_script
+
+pytestmark = pytest.mark.cluster
+
+EXPECTED = {
+    "local.py": """\
+by name: 4
+by method: 7
+by function: 2432902008176640000
+in order: [1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3]
+""",
+    "initialized_worker.py": """\
+Peru: Lima (lookup 1 of this worker)
+Norway: Oslo (lookup 2 of this worker)
+Ghana: Accra (lookup 3 of this worker)
+the worker ended with exit code 1
+Norway: Oslo (lookup 1 of its replacement)
+""",
+    "job_replies.py": """\
+a value: 0.25
+a timeout: the job goes on, and can be asked again: 0.75
+a failure: ZeroDivisionError: division by zero; its cause is ZeroDivisionError('division by zero')
+no reply: none was asked for
+awaited: [0.0, 0.25, 0.5, 0.75]
+""",
+    "filter_and_cancel.py": """\
+waiting: 6
+cancel bob@example.net: cancelled
+cancel dee@example.net: cancelled
+cancel fay@example.net: cancelled
+cancel one again: not_found
+waiting: 3
+ann: sent to ann@example.org
+bob: cancelled
+cho: sent to cho@example.org
+dee: cancelled
+eve: sent to eve@example.org
+fay: cancelled
+""",
+    "delayed_job.py": """\
+hello, now (state of the other: delayed)
+delayed: 1
+hello, later
+waited at least 1.5 s: True
+""",
+    "exponential_retry.py": """\
+fetched: index.html, at call 4
+attempts: 4
+last error: call 3 was refused
+paused at least 1.75 s: True
+""",
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_example_prints_what_it_should(name: str) -> None:
+    finished = run_script(ROOT / "examples" / name)
+    assert finished.code == 0, finished
+    assert finished.output == EXPECTED[name]
+
+
+def test_the_progress_of_a_job_is_seen_while_it_runs() -> None:
+    finished = run_script(ROOT / "examples" / "progress_and_status.py")
+    assert finished.code == 0, finished
+    assert "progress: downloaded 3/5 items\n  queue downloads: 1 pending, 1 in progress\n" in finished.output
+    assert "  a worker is busy: downloaded 3/5 items\n" in finished.output
+    assert finished.output.endswith("downloaded: 5\n")
+
+
+def test_the_digits_are_read() -> None:
+    pytest.importorskip("sklearn")
+    finished = run_script(ROOT / "examples" / "digits.py")
+    assert finished.code == 0, finished
+    accuracy = re.fullmatch(r"16 jobs classified 797 images, (\d+\.\d)% of them right\n", finished.output)
+    assert accuracy is not None, finished
+    assert float(accuracy[1]) > 90
+
+
+def test_every_example_is_listed_and_has_a_test() -> None:
+    files = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert files == {*EXPECTED, "progress_and_status.py", "digits.py"}
+    listed = Path(ROOT, "examples", "README.md").read_text()
+    assert all(f"[{name}]({name})" in listed for name in files)
