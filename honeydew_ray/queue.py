@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from honeydew_ray import payload
 from honeydew_ray.actors import client, cluster, names, queue_actor
 from honeydew_ray.actors.client import QueueClient, Waiter, client_of
+from honeydew_ray.actors.cluster import NameTaken
 from honeydew_ray.actors.objects import as_arguments
 from honeydew_ray.actors.queue_actor import QueueSpec, Row, Submission
 from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse, refuse_type
@@ -270,7 +271,7 @@ def start_queue(
     cluster.connect()
     try:
         actor = queue_actor.create(QueueSpec(policy, store or MemoryStore(), success_mode), ray_options or {})
-    except ValueError:
+    except NameTaken:
         raise QueueAlreadyStarted(f'queue {name!r} runs already; get_queue("{name}") finds it') from None
     try:
         client.start(name, actor)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from honeydew_ray import payload
 from honeydew_ray.actors import cluster, names, worker_group
+from honeydew_ray.actors.cluster import NameTaken
 from honeydew_ray.actors.worker_actor import WorkerSpec
 from honeydew_ray.actors.worker_group import GroupSpec
 from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse, refuse_type
@@ -70,7 +71,7 @@ def start_workers(
     )
     try:
         actor = worker_group.create(spec)
-    except ValueError:
+    except NameTaken:
         raise WorkersAlreadyStarted(
             f"worker group {group!r} of queue {name!r} runs already; stop it with stop_workers, or name another group") from None
     worker_group.start(actor)

@@ -58,6 +58,21 @@ def find_group(queue: str, group: str) -> Any:
         raise WorkersNotFound(f"no worker group {group!r} runs for queue {queue!r}") from None
 
 
+class NameTaken(HoneydewError):
+    """An actor of that name lives already."""
+
+
+def create_named(actor_class: Any, name: str, options: dict[str, Any], *args: Any) -> Any:
+    """Start a detached actor under its name; raises `NameTaken`, or what Ray raises for options it does not take."""
+    configured = actor_class.options(name=name, namespace=names.NAMESPACE, lifetime="detached", **options)
+    try:
+        return configured.remote(*args)
+    except ValueError as error:
+        if name in actor_names():
+            raise NameTaken(f"an actor {name!r} lives already") from error
+        raise
+
+
 def end_actor(handle: Any, name: str) -> None:
     """Kill an actor for good and return when its name is free again."""
     with contextlib.suppress(Exception):  # dead already

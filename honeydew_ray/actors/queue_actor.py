@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import ray
 
 from honeydew_ray import lifecycle
-from honeydew_ray.actors import names, objects
+from honeydew_ray.actors import cluster, names, objects
 from honeydew_ray.actors.ray_transport import RayTransport
 from honeydew_ray.clock import SystemClock
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot
@@ -202,10 +202,8 @@ class QueueActor:
 
 
 def create(spec: QueueSpec, ray_options: Mapping[str, Any]) -> Any:
-    """Start a queue's actor under its name; raises `ValueError` if the name is taken."""
-    name = names.queue_actor(spec.policy.name)
-    options: dict[str, Any] = {"num_cpus": 0, "enable_task_events": False, **ray_options}
-    made: Any = ray.remote(QueueActor)
-    return made.options(
-        name=name, namespace=names.NAMESPACE, lifetime="detached", max_restarts=-1, max_task_retries=0, max_concurrency=10_000, **options
-    ).remote(spec)
+    """Start a queue's actor under its name; raises `NameTaken`, or what Ray raises for options it does not take."""
+    options: dict[str, Any] = {
+        "num_cpus": 0, **ray_options, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 10_000, "enable_task_events": False,
+    }
+    return cluster.create_named(ray.remote(QueueActor), names.queue_actor(spec.policy.name), options, spec)

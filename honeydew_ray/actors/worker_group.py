@@ -24,6 +24,7 @@ _LOOK_FOR_QUEUE_S = 0.25
 _ATTEND_S = 30.0
 _ROOM_CHECK_S = 1.0
 _LEAVE_S = 1.0
+_CONTROL_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +128,7 @@ class WorkerGroup:
         name = names.worker_actor(worker_id)
         if worker_id in self._adopted:
             return ray.get_actor(name, namespace=names.NAMESPACE)
-        options: dict[str, Any] = {"num_cpus": 1, **self._spec.ray_options}
-        made: Any = ray.remote(WorkerActor)
-        return made.options(
-            name=name, namespace=names.NAMESPACE, lifetime="detached", max_restarts=0, max_task_retries=0,
-            enable_task_events=False, concurrency_groups={"control": 8}, **options,
-        ).remote(worker_id, self._spec.worker)
+        return _worker_class(self._spec.ray_options, name).remote(worker_id, self._spec.worker)
 
     async def _watch(self, handle: Any) -> None:
         """Returns by raising, when the worker dies."""
@@ -203,8 +199,8 @@ class WorkerGroup:
         while not self._stopping:
             await self._changed.wait()
             self._changed.clear()
-            if self._queue is None:
-                continue  # finding it counts as a change
+            if self._queue is None or self._stopping:
+                continue  # finding it counts as a change; and a group that stops has taken its leave
             self._serial += 1
             roster = Roster(self._spec.group, self._incarnation, self._serial, self._supervisor.views(),
                             self._spec.class_name, self._spec.methods)
@@ -223,13 +219,24 @@ class WorkerGroup:
         return task
 
 
+def _worker_class(ray_options: Mapping[str, Any], name: str) -> Any:
+    """The worker's actor class with its options; raises what Ray raises for options it does not take."""
+    decorate: Any = ray.remote(concurrency_groups={"control": _CONTROL_THREADS})
+    options: dict[str, Any] = {"num_cpus": 1, **ray_options}
+    return decorate(WorkerActor).options(
+        name=name, namespace=names.NAMESPACE, lifetime="detached", max_restarts=0, max_task_retries=0, enable_task_events=False, **options)
+
+
 def create(spec: GroupSpec) -> Any:
-    """Start a group's actor under its name; raises `ValueError` if the name is taken."""
+    """Start a group's actor under its name.
+
+    Raises `NameTaken` if a group of that name runs, `ValueError` or `TypeError` for options that Ray does not take.
+    """
+    _worker_class(spec.ray_options, "check")
     made: Any = ray.remote(WorkerGroup)
-    return made.options(
-        name=names.group_actor(spec.queue, spec.group), namespace=names.NAMESPACE, lifetime="detached", num_cpus=0,
-        max_restarts=-1, max_task_retries=0, max_concurrency=1000, enable_task_events=False,
-    ).remote(spec)
+    name = names.group_actor(spec.queue, spec.group)
+    options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000, "enable_task_events": False}
+    return cluster.create_named(made, name, options, spec)
 
 
 def start(actor: Any) -> None:

@@ -121,14 +121,11 @@ class TestRetry:
 
     @pytest.mark.parametrize(
         "fun",
-        [lambda: None, lambda job: None, lambda job, failure: None, lambda a, b, c, d: None, lambda a, b, c, *, d: None, dict.get],
-        ids=["0", "1", "2", "4", "3 and a keyword", "a method of a built-in type"],
+        [lambda: None, lambda job: None, lambda job, failure: None, lambda a, b, c, d: None, lambda a, b, c, *, d: None],
+        ids=["0", "1", "2", "4", "3 and a keyword"],
     )
     def test_a_function_of_the_wrong_arity_is_refused(self, fun):
-        if fun is dict.get:  # takes self, key, default: three arguments by position, so it is let through
-            assert Retry(fun=fun).fun is dict.get
-            return
-        with pytest.raises(TypeError, match=r"Retry: fun was <function .*three arguments: job, failure, mode; it takes \(.*for example fun="):
+        with pytest.raises(TypeError, match=r"Retry: fun was <function .*three arguments: job, failure, mode; it takes \(.*example fun="):
             Retry(fun=fun)
 
     @pytest.mark.parametrize("fun", [lambda a, b, c: None, lambda *args: None, lambda a, b, c, d=1: None, max])
