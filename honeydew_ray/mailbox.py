@@ -12,36 +12,56 @@ Handler = Callable[[list[Any]], Awaitable[None]]
 
 
 class Mailbox:
-    """Commands in order of arrival. What arrives while one is handled forms the next batch."""
+    """Commands in order of arrival. What arrives while one is handled forms the next batch.
 
-    def __init__(self) -> None:
+    Who puts a command into an empty line handles it on the spot, with no detour through the event
+    loop; with a store that never waits that is most of them. Invariant: one batch at a time, and
+    after each the ``after_batch`` of the queue, during which the next must wait too.
+    """
+
+    def __init__(self, after_batch: Callable[[], Awaitable[None]]) -> None:
+        self._after_batch = after_batch
         self._line: deque[tuple[Handler, Any]] = deque()
-        self._arrived = asyncio.Event()
+        self._busy = False
+        self._rest: asyncio.Task[None] | None = None
+
+    async def put(self, handler: Handler, item: Any) -> None:
+        """Put an item in line; if nobody handles commands now, it is handled when this returns."""
+        self._line.append((handler, item))
+        if not self._busy:
+            await self._handle_batch()
+            self._go_on()  # others' commands must not delay the return to this one's caller
 
     def post(self, handler: Handler, item: Any) -> None:
-        """Put an item in line for a handler."""
+        """Put an item in line, from code that cannot wait."""
         self._line.append((handler, item))
-        self._arrived.set()
+        self._go_on()
 
     async def ask(self, command: Callable[[], Awaitable[T]]) -> T:
         """Run a command when its turn comes; its value, or its exception, is the caller's."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.post(_answer_each, (command, answer))
+        await self.put(_answer_each, (command, answer))
         return await answer
 
-    async def wait(self) -> None:
-        """Return once something is in line."""
-        await self._arrived.wait()
+    def _go_on(self) -> None:
+        if self._line and not self._busy and (self._rest is None or self._rest.done()):
+            self._rest = asyncio.ensure_future(self._handle_rest())
 
-    async def handle_next(self) -> None:
-        """Handle the next command in line, together with its neighbours of the same kind."""
-        handler, item = self._line.popleft()
-        batch = [item]
-        while self._line and self._line[0][0] == handler:
-            batch.append(self._line.popleft()[1])
-        if not self._line:
-            self._arrived.clear()
-        await handler(batch)
+    async def _handle_rest(self) -> None:
+        while self._line and not self._busy:
+            await self._handle_batch()
+
+    async def _handle_batch(self) -> None:
+        self._busy = True
+        try:
+            handler, item = self._line.popleft()
+            batch = [item]
+            while self._line and self._line[0][0] == handler:
+                batch.append(self._line.popleft()[1])
+            await handler(batch)
+            await self._after_batch()
+        finally:
+            self._busy = False
 
 
 async def _answer_each(commands: list[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]]]) -> None:

@@ -122,7 +122,7 @@ class Submitter:
         rows: list[Row] = []
         buffers: list[Any] = []
         for args, kwargs in calls:
-            data, large = payload.dumps((task.function, args, kwargs), f"the arguments of {task.name!r}")
+            data, large = payload.dumps_call(task.function, args, kwargs, f"the arguments of {task.name!r}")
             buffers += as_arguments(large)
             rows.append(Row(options.job_id or os.urandom(10).hex(), task.name, task.function is not None, data, len(large)))
         waiters = [Waiter() for _ in rows] if options.reply else []

@@ -79,7 +79,7 @@ class QueueCore:
         self._clock = clock
         self._judge = Judge(policy.failure_mode, transport, caller, clock, policy.max_redeliveries)
         self._tell_success = tell_success
-        self._mailbox = Mailbox()
+        self._mailbox = Mailbox(self._dispatch_safely)
         self._monitors: dict[JobId, JobMonitor] = {}
         self._called_off: set[JobId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -98,17 +98,6 @@ class QueueCore:
         if opened.held:
             await self._store.nack([lifecycle.redelivered(job, reason) for job in opened.held])
 
-    async def run(self) -> None:
-        """Handle commands and dispatch jobs until cancelled."""
-        while True:
-            await self._mailbox.wait()
-            try:
-                await self._mailbox.handle_next()
-                await self._dispatch()
-            except Exception:  # a store in trouble: the jobs are safe where they are, so wait and look again
-                log.exception("queue %s: the store failed; trying again in %g s", self.name, _STORE_RETRY_S)
-                asyncio.get_running_loop().call_later(_STORE_RETRY_S, self._look)
-
     # -- clients -----------------------------------------------------------------------------
 
     async def enqueue(self, jobs: Sequence[JobRecord], moved: bool = False) -> None:
@@ -118,7 +107,7 @@ class QueueCore:
         return. Raises `UnknownMethod` if no worker has the method, `QueueNotFound` if the queue is stopping.
         """
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._mailbox.post(self._take_arrivals, _Arrival(jobs, moved, accepted))
+        await self._mailbox.put(self._take_arrivals, _Arrival(jobs, moved, accepted))
         await accepted
 
     async def cancel(self, job_id: JobId, running: bool = False) -> CancelOutcome:
@@ -252,6 +241,8 @@ class QueueCore:
             if job.client is not None and job.id not in added:  # known already: its end still goes to who asks again
                 self.replies.expect(job.id, job.client)
         for arrival in accepted:
+            if arrival.jobs and arrival.jobs[0].client is not None:
+                self.replies.submitted(arrival.jobs[0].client, len(arrival.jobs))
             if not arrival.accepted.done():
                 arrival.accepted.set_result(None)
 
@@ -357,6 +348,13 @@ class QueueCore:
 
     # -- dispatch ----------------------------------------------------------------------------
 
+    async def _dispatch_safely(self) -> None:
+        try:
+            await self._dispatch()
+        except Exception:  # a store in trouble: the jobs are safe where they are, so wait and look again
+            log.exception("queue %s: the store failed; trying again in %g s", self.name, _STORE_RETRY_S)
+            asyncio.get_running_loop().call_later(_STORE_RETRY_S, self._look)
+
     async def _dispatch(self) -> None:
         """Issue jobs while there are jobs and free workers; then set the alarm for the next delayed one."""
         while not self.suspended:
@@ -388,7 +386,7 @@ class QueueCore:
         if not succeeded:  # the worker need not wait for the failure mode to decide
             self._release(monitor.worker, fate)
         record = await self._judge.judge(monitor.job, verdict)
-        self._mailbox.post(self._take_conclusions, _Conclusion(monitor, record, frees=succeeded))
+        await self._mailbox.put(self._take_conclusions, _Conclusion(monitor, record, frees=succeeded))
 
     def _release(self, worker: WorkerRef, fate: WorkerFate) -> None:
         if fate is WorkerFate.GONE:

@@ -16,8 +16,14 @@ CLIENT_SILENCE_S = 300.0
 """A client that has not asked for its replies for so long is taken to be gone."""
 
 
+MANY_OUTSTANDING = 16
+LINGER_S = 0.005
+"""A client with many jobs outstanding is answered at most this often, so that one call carries many ends."""
+
+
 class _Client:
     def __init__(self, now: float) -> None:
+        self.outstanding = 0  # jobs it submitted whose ends were not sent yet; a hint, not a count to rely on
         self.unacknowledged: deque[tuple[int, JobSnapshot]] = deque()
         self.next_number = 1
         self.last_seen = now
@@ -50,6 +56,10 @@ class Replies:
             self.send(client, ended)
         else:
             self._waiting.setdefault(job_id, set()).add(client)
+
+    def submitted(self, client: str, jobs: int) -> None:
+        """A client has submitted so many jobs and will be sent their ends."""
+        self._client(client).outstanding += jobs
 
     def ended(self, job: JobRecord) -> None:
         """A job reached a final state: keep its end, and send it to those who wait."""
@@ -85,6 +95,8 @@ class Replies:
             box.something.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(box.something.wait(), patience_s)
+            if box.outstanding >= MANY_OUTSTANDING:
+                await asyncio.sleep(LINGER_S)
             box.last_seen = self._clock.now()
         return list(box.unacknowledged)
 
@@ -123,6 +135,7 @@ class Replies:
             box = self._clients[client] = _Client(self._clock.now())
         box.unacknowledged.append((box.next_number, end))
         box.next_number += 1
+        box.outstanding = max(box.outstanding - 1, 0)
         box.something.set()
 
     def _keep(self, end: JobSnapshot) -> None:

@@ -18,6 +18,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutErro
 from honeydew_ray.actors import cluster, names
 from honeydew_ray.actors.queue_actor import Collected, QueueInfo, Row, Submission
 from honeydew_ray.actors.ray_transport import unwrapped
+from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.errors import EnqueueUncertain, HoneydewError, JobNotFound, QueueLost, QueueNotFound
 from honeydew_ray.job import JobId, JobSnapshot
 
@@ -90,13 +91,14 @@ class QueueClient:
         queue raises, `QueueNotFound` if it is gone (nothing was enqueued), `EnqueueUncertain`.
         """
         deadline = time.monotonic() + timeout_s
+        submission = pack((common, rows))
         unclear = False
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise EnqueueUncertain(f"queue {self.queue!r} did not answer within {timeout_s:g} s; the job may be enqueued or not")
             try:
-                incarnation = ray.get(self.actor.enqueue.remote(common, rows, *buffers), timeout=left)
+                incarnation = ray.get(self.actor.enqueue.remote(submission, *buffers), timeout=left)
             except RayTaskError as error:
                 raise unwrapped(error) from None
             except (ActorUnavailableError, GetTimeoutError):
@@ -167,7 +169,7 @@ class QueueClient:
         acknowledged = 0
         while not self._closing:
             try:
-                collected: Collected = ray.get(self.actor.collect.remote(self.id, self._incarnation, acknowledged, _PATIENCE_S))
+                answer: bytes | Collected = ray.get(self.actor.collect.remote(self.id, self._incarnation, acknowledged, _PATIENCE_S))
             except (ActorUnavailableError, RayTaskError):
                 time.sleep(_RETRY_S)
             except Exception:  # the queue is dead for good, or Ray was shut down
@@ -175,6 +177,7 @@ class QueueClient:
                 self._poller = None
                 return
             else:
+                collected: Collected = unpack(answer) if isinstance(answer, bytes) else answer
                 if collected.incarnation != self._incarnation:
                     acknowledged = 0
                     self._queue_restarted(collected.incarnation)

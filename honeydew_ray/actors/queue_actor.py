@@ -13,6 +13,7 @@ import ray
 from honeydew_ray import lifecycle
 from honeydew_ray.actors import cluster, names, objects
 from honeydew_ray.actors.ray_transport import RayTransport
+from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.clock import SystemClock
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot
 from honeydew_ray.payload import Payload
@@ -73,7 +74,7 @@ class QueueActor:
     def __init__(self, spec: QueueSpec) -> None:
         self._spec = spec
         self._opening: asyncio.Future[QueueCore] | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._opened: QueueCore | None = None
         self._transport = RayTransport()
         self._clock = SystemClock()
 
@@ -84,9 +85,10 @@ class QueueActor:
 
     # -- jobs ----------------------------------------------------------------------------------
 
-    async def enqueue(self, common: Submission, rows: Sequence[Row], *buffers: Any) -> str:
-        """Take custody of new jobs; the incarnation that did."""
+    async def enqueue(self, submission: bytes, *buffers: Any) -> str:
+        """Take custody of new jobs, a packed `Submission` and its `Row`s; the incarnation that did."""
         core = await self._core()
+        common, rows = unpack(submission)
         now = self._clock.now()
         owned = iter(objects.own(buffers)) if buffers else iter(())
         jobs = [self._new_job(common, row, owned, now) for row in rows]
@@ -149,11 +151,13 @@ class QueueActor:
     async def expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
         return await (await self._core()).expect(job_ids, client)
 
-    async def collect(self, client: str, incarnation: str, acknowledged: int, patience_s: float) -> Collected:
-        """The ends for a client after the number it acknowledges, if it is of this incarnation."""
+    async def collect(self, client: str, incarnation: str, acknowledged: int, patience_s: float) -> bytes | Collected:
+        """The ends for a client after the number it acknowledges, if it is of this incarnation; packed unless they hold references."""
         core = await self._core()
         ends = await core.replies.collect(client, acknowledged if incarnation == core.incarnation else 0, patience_s)
-        return Collected(core.incarnation, ends, core.replies.closed)
+        collected = Collected(core.incarnation, ends, core.replies.closed)
+        large = any(end.result is not None and end.result.buffers for _, end in ends)
+        return collected if large else pack(collected)
 
     async def forget(self, client: str) -> None:
         (await self._core()).replies.forget(client)
@@ -182,16 +186,18 @@ class QueueActor:
     # ------------------------------------------------------------------------------------------
 
     async def _core(self) -> QueueCore:
+        if self._opened is not None:
+            return self._opened
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._open())
-        return await asyncio.shield(self._opening) if not self._opening.done() else self._opening.result()
+        return await asyncio.shield(self._opening)
 
     async def _open(self) -> QueueCore:
         mode = self._spec.success_mode
         tell = None if mode is None else SuccessTeller(mode).tell
         core = QueueCore(self._spec.policy, self._spec.store, self._transport, ThreadCaller(), self._clock, tell)
         await core.open()
-        self._tasks.append(asyncio.ensure_future(core.run()))
+        self._opened = core
         return core
 
     def _new_job(self, common: Submission, row: Row, owned: Any, now: float) -> JobRecord:

@@ -12,6 +12,8 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
 from honeydew_ray.actors import autopsy, cluster, objects
+from honeydew_ray.actors.wire import pack, unpack
+from honeydew_ray.actors.worker_actor import Answer
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.errors import HoneydewError
 from honeydew_ray.failure import Failure, exception_text
@@ -43,21 +45,21 @@ class RayTransport:
         handle = self._handles.get(worker.id)
         if handle is None:  # its group dropped it after it was chosen
             return NotStarted(worker_alive=False)
-        outcome_ref, buffers_ref = handle.run.remote(*attempt)
+        token, method, is_function, arguments = attempt
+        answer_ref, buffers_ref = handle.run.remote(pack((token, method, is_function, arguments.data)), arguments.buffers)
         try:
-            outcome = await outcome_ref
+            answer: Answer = unpack(await answer_ref)
         except ActorUnavailableError as error:
             return await self._fenced(worker, handle, error)
         except RayTaskError as error:  # not the job's: run() reports those; the call itself could not be made
             return Raised(Failure.from_exception(error))
         except RayError as error:
-            return await autopsy.examine(worker, attempt.token, error, self._node)
-        if outcome is None:
+            return await autopsy.examine(worker, token, error, self._node)
+        if answer.failure is not None:
+            return Raised(answer.failure, answer.spoilt)
+        if answer.result is None:
             return NotStarted(worker_alive=True)
-        what, detail = outcome
-        if isinstance(what, Failure):
-            return Raised(what, spoilt=detail)
-        return Returned(Payload(what, objects.returned(buffers_ref, detail) if detail else ()))
+        return Returned(Payload(answer.result, objects.returned(buffers_ref, answer.buffer_sizes) if answer.buffer_sizes else ()))
 
     async def recall(self, worker: WorkerRef, token: Token) -> bool:
         """Take an attempt back: True if it has not started, and now never will."""

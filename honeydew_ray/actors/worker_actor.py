@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import ray
 
 from honeydew_ray import payload
 from honeydew_ray.actors import names
 from honeydew_ray.actors.blackbox import BlackBox
+from honeydew_ray.actors.objects import StoredBuffer, as_arguments
+from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.errors import PayloadError
 from honeydew_ray.failure import Failure, exception_text, exception_traceback
 from honeydew_ray.job import Token
@@ -49,6 +50,15 @@ class InitFailed(NamedTuple):
     retry_s: float | None
 
 
+class Answer(NamedTuple):
+    """What became of an attempt: a result, a failure, or neither if it had been recalled."""
+
+    result: bytes | None = None
+    buffer_sizes: tuple[int, ...] = ()
+    failure: Failure | None = None
+    spoilt: bool = False
+
+
 class WorkerActor:
     """The user's class comes to life here.
 
@@ -81,15 +91,18 @@ class WorkerActor:
         return None
 
     @ray.method(num_returns=2)
-    def run(self, token: Token, method: str, is_function: bool, arguments: Payload) -> tuple[Any, Any]:
-        """Run a job: what became of it, and the large buffers of its result or None."""
+    def run(self, attempt: bytes, buffers: tuple[StoredBuffer, ...]) -> tuple[bytes, Any]:
+        """Run a job: what became of it, packed (an `Answer`), and the large buffers of its result or None."""
+        token, method, is_function, data = unpack(attempt)
         if not self._begin(token):
-            return None, None
+            return pack(Answer()), None
         try:
-            value = self._call(token, method, is_function, arguments)
-            return self._pack(value)
+            value = self._call(token, method, is_function, Payload(data, buffers))
+            result, large = payload.dumps(value, "the job's result")
+            views = as_arguments(large)
+            return pack(Answer(result, tuple(view.nbytes for view in views))), views or None
         except BaseException as error:  # whatever a job raises is the job's failure and must not end the worker
-            return (self._failure(error), self._spoils()), None
+            return pack(Answer(failure=self._failure(error), spoilt=self._spoils())), None
         finally:
             set_running(None)
             self._end()
@@ -168,13 +181,6 @@ class WorkerActor:
         if self._spec.state is None:
             raise AttributeError(f"this worker was started without a class, so it has no method {name!r}; it runs plain functions")
         return getattr(self._state, name)
-
-    def _pack(self, value: Any) -> tuple[Any, Any]:
-        data, large = payload.dumps(value, "the job's result")
-        if not large:
-            return (data, ()), None
-        views = [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in large]
-        return (data, tuple(view.nbytes for view in views)), views
 
     def _failure(self, error: BaseException) -> Failure:
         if isinstance(error, PayloadError) and error.__cause__ is not None:

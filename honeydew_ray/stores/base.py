@@ -85,6 +85,10 @@ class Store(ABC):
         Delayed jobs whose time has come (``due_at <= now``) join the end of the line of their
         priority first, earliest due first. With ``only``, claim that one job if it waits, due or
         not, and no other.
+
+        No token is issued twice, not even if an id comes again after its job is gone and attempts
+        count from 1 anew: a claimed job's ``incarnation`` is `Opened.incarnation`, and what the
+        store adds to it to tell such lives apart.
         """
 
     @abstractmethod

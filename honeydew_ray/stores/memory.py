@@ -146,9 +146,10 @@ class MemoryStore(Store):
         return [claimed]
 
     def _claim(self, job: JobRecord, now: float) -> JobRecord:
-        claimed = self._jobs[job.id] = lifecycle.claimed(job, self._incarnation, now)
+        """The number of the claim is part of the token: an id may come again, and its attempts count from 1 anew."""
         self._last_claim += 1
         self._claims[job.id] = self._last_claim
+        claimed = self._jobs[job.id] = lifecycle.claimed(job, f"{self._incarnation}.{self._last_claim}", now)
         return claimed
 
     def _release(self, job: JobRecord) -> bool:

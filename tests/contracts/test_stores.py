@@ -33,6 +33,7 @@ class Saved:
 
     jobs: dict[Any, Any] = field(default_factory=dict)
     last_seq: int = 0
+    claims: int = 0
     opened: int = 0
     suspended: bool = False
 
@@ -52,7 +53,7 @@ class PickleStore(Store):
         self._saved.opened += 1
         self._save()
         held = [job for job in self._saved.jobs.values() if job.state is JobState.IN_PROGRESS]
-        return Opened(f"opening {self._saved.opened}", self._saved.suspended, held)
+        return Opened(f"opening {self._saved.opened},", self._saved.suspended, held)
 
     async def enqueue(self, jobs):
         answers = []
@@ -70,7 +71,10 @@ class PickleStore(Store):
         waiting = self._in(JobState.PENDING)
         if only is not None:
             waiting = [job for job in waiting + self._in(JobState.DELAYED) if job.id == only]
-        claimed = [lifecycle.claimed(job, f"opening {self._saved.opened}", now) for job in waiting[:n]]
+        claimed = []
+        for job in waiting[:n]:
+            self._saved.claims += 1
+            claimed.append(lifecycle.claimed(job, f"opening {self._saved.opened}, claim {self._saved.claims}", now))
         self._saved.jobs.update((job.id, job) for job in claimed)
         self._save()
         return Reserved(claimed, min((job.due_at for job in self._in(JobState.DELAYED)), default=None))

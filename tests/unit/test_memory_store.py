@@ -100,7 +100,7 @@ class TestWrongStates:
     @pytest.mark.parametrize("state", [JobState.IN_PROGRESS, JobState.DONE, JobState.ABANDONED])
     def test_a_batch_with_a_job_that_does_not_wait_is_refused_as_a_whole(self, state):
         with StoreDriver(MemoryStore()) as store:
-            with pytest.raises(InvalidTransition, match="job b is .* and cannot be enqueued"):
+            with pytest.raises(InvalidTransition, match=r"job b is .* and cannot be enqueued"):
                 store.enqueue(small("a"), replace(small("b"), state=state))
             assert store.all() == []
 

@@ -98,6 +98,16 @@ class OutcomeRules(StoreRules):
         assert store.all() == [second]
         assert store.ack(lifecycle.succeeded(second, NOW, None)) == [True]
 
+    def test_the_outcome_of_a_job_that_is_gone_does_not_count_for_another_of_its_id(self, store: StoreDriver) -> None:
+        first = put_in(store, JobState.IN_PROGRESS)
+        store.ack(lifecycle.succeeded(first, NOW, None))
+        second = put_in(store, JobState.IN_PROGRESS)
+        assert second.attempt == 1
+        assert second.token != first.token
+        assert store.ack(lifecycle.succeeded(first, NOW, None)) == [False]
+        assert store.nack(lifecycle.redelivered(first, LOST)) == [False]
+        assert store.all() == [second]
+
     @pytest.mark.parametrize("step", STEPS_BACK)
     def test_nack_keeps_the_job_as_it_now_is(self, store: StoreDriver, step: str) -> None:
         store.enqueue(new("a"))
