@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from honeydew_ray import payload
 from honeydew_ray.actors import client, cluster, names, queue_actor
-from honeydew_ray.actors.client import QueueClient, Waiter, client_of
+from honeydew_ray.actors.client import QueueClient, client_of
 from honeydew_ray.actors.cluster import NameTaken
 from honeydew_ray.actors.objects import as_arguments
 from honeydew_ray.actors.queue_actor import QueueSpec, Row, Submission
@@ -125,11 +125,9 @@ class Submitter:
             data, large = payload.dumps_call(task.function, args, kwargs, f"the arguments of {task.name!r}")
             buffers += as_arguments(large)
             rows.append(Row(options.job_id or os.urandom(10).hex(), task.name, task.function is not None, data, len(large)))
-        waiters = [Waiter() for _ in rows] if options.reply else []
+        waiters = [queue_client.expect(row.job_id) for row in rows] if options.reply else []
         jobs = [Job[Any](queue_client, row.job_id, waiter=waiter, reply=options.reply)
                 for row, waiter in itertools.zip_longest(rows, waiters)]
-        for row, waiter in zip(rows, waiters, strict=False):
-            queue_client.expect(row.job_id, waiter)
         common = Submission(queue_client.id if options.reply else None, options.delay_s, options.priority, options.timeout_s)
         try:
             queue_client.enqueue(common, rows, buffers, waiters, options.submit_timeout_s)

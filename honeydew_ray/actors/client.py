@@ -115,19 +115,22 @@ class QueueClient:
 
     # -- waiting ---------------------------------------------------------------------------------
 
-    def expect(self, job_id: JobId, waiter: Waiter) -> None:
-        """Have the end of a job that this process is about to submit delivered to a waiter."""
-        self._waiters[job_id] = waiter
+    def expect(self, job_id: JobId) -> Waiter:
+        """A waiter to which the end of this job will be delivered, once the queue is told who wants it.
+
+        All who wait for one job in this process share one waiter.
+        """
+        waiter = self._waiters.setdefault(job_id, Waiter())
         if self._poller is None:
             self._start_polling()
+        return waiter
 
     def follow(self, job_id: JobId) -> Waiter:
         """A waiter for the end of a job that is in the queue; raises `JobNotFound`."""
         waiter = self._waiters.get(job_id)
         if waiter is not None:
             return waiter
-        waiter = Waiter()
-        self.expect(job_id, waiter)
+        waiter = self.expect(job_id)
         if self.call("expect", [job_id], self.id):
             raise JobNotFound(f"queue {self.queue!r} does not know job {job_id}, or no longer keeps its result")
         waiter.incarnation = self._incarnation

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import honeydew_ray as honeydew
@@ -40,13 +41,15 @@ def run(workers: int | None = None) -> bool:
     return account.balances
 
 
-@contextmanager
+@contextlib.contextmanager
 def _own_ray(num_cpus: int) -> Iterator[None]:
-    cluster.connect("local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        yield
-    finally:
-        cluster.disconnect()
+    """A Ray for the demo alone. What Ray prints by itself - it reports each dead worker - is kept from the screen."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        cluster.connect("local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            yield
+        finally:
+            cluster.disconnect()
 
 
 def _measure(root: Path, files: Sequence[str], workers: int, accidents: Accidents, screen: Screen) -> Account:
@@ -54,6 +57,7 @@ def _measure(root: Path, files: Sequence[str], workers: int, accidents: Accident
     second.start_workers(LineCounter, root, num=1, ray_options={"num_cpus": 0})
     queue = honeydew.start_queue(QUEUE, failure_mode=honeydew.Retry(times=1, finally_=honeydew.Move(SECOND_QUEUE)))
     queue.start_workers(Analyst, root, accidents, num=workers)
+    queue.wait_for_workers(workers)
     with screen:
         jobs = Course(queue, second, accidents, screen).run(files)
     account = _collect(files, jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -13,19 +14,21 @@ from rich.table import Table
 
 from honeydew_ray.demo.account import PackageTotals
 
+_PLAIN_WIDTH = 120
+
 
 class Screen:
     """Shows how far the work is, in between what there is to say about it."""
 
     def __init__(self, total: int, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or _console()
         self.total = total
         self._began = time.monotonic()
         self._tenths = 0
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]} files/s"),
             TimeElapsedColumn(), TextColumn("{task.fields[doing]}", style="dim"),
-            console=self.console, disable=not self.console.is_terminal,
+            console=self.console, disable=not self.console.is_terminal, redirect_stdout=False, redirect_stderr=False,
         )
         self._task = self._bar.add_task("measuring", total=total, rate="-", doing="")
 
@@ -56,14 +59,15 @@ class Screen:
         table.add_column("package", total.package)
         for name in ("files", "lines", "functions", "classes", "complexity"):
             table.add_column(name, f"{getattr(total, name):,}", justify="right")
-        table.add_column("hardest function", _hardest(total))
+        table.add_column("hardest function", total.hardest, no_wrap=True)
+        table.add_column("its complexity", str(total.hardest_complexity), justify="right")
         for row in rows:
-            table.add_row(
-                row.package, f"{row.files:,}", f"{row.lines:,}", f"{row.functions:,}", f"{row.classes:,}", f"{row.complexity:,}",
-                _hardest(row),
-            )
+            counts = (row.files, row.lines, row.functions, row.classes, row.complexity)
+            table.add_row(row.package, *(f"{count:,}" for count in counts), row.hardest, str(row.hardest_complexity))
         self.console.print(table)
 
 
-def _hardest(totals: PackageTotals) -> str:
-    return f"{totals.hardest} ({totals.hardest_complexity})" if totals.hardest else ""
+def _console() -> Console:
+    """Standard output as it is now; wide enough for the table if it is no terminal."""
+    console = Console(file=sys.stdout, highlight=False)
+    return console if console.is_terminal else Console(file=sys.stdout, highlight=False, width=_PLAIN_WIDTH)

@@ -8,7 +8,7 @@ from honeydew_ray import lifecycle
 from honeydew_ray.job import CancelOutcome, JobState
 from honeydew_ray.stores.base import Counts
 from honeydew_ray.testing.store_driver import StoreDriver
-from honeydew_ray.testing.store_rules.base import FAILURE, NOW, StoreRules, line, new, put_in
+from honeydew_ray.testing.store_rules.base import FAILURE, NOW, StoreRules, ids, line, new, put_in
 
 
 class CancelRules(StoreRules):
@@ -48,6 +48,18 @@ class CancelRules(StoreRules):
             assert store.cancel(job_id) is CancelOutcome.CANCELLED
         assert store.counts() == Counts(pending=3)
         assert line(store) == ["high2", "b", "d"]
+
+    @pytest.mark.parametrize("step", [2, 3, 7])
+    def test_the_others_keep_their_times(self, store: StoreDriver, step: int) -> None:
+        delays = [(number * 37) % 100 + 1 for number in range(100)]  # each number from 1 to 100, well mixed
+        store.enqueue(*(new(f"job {delay}", delay_s=delay) for delay in delays))
+        kept = [delay for delay in range(1, 101) if delay % step == 1]
+        for delay in delays:
+            if delay not in kept:
+                assert store.cancel(f"job {delay}") is CancelOutcome.CANCELLED
+        assert store.reserve(0, NOW).next_due == NOW + kept[0]
+        assert ids(store.claim(3, NOW + kept[2])) == [f"job {delay}" for delay in kept[:3]]
+        assert ids(store.claim(100, NOW + 100)) == [f"job {delay}" for delay in kept[3:]]
 
     @pytest.mark.parametrize("delay_s", [0.0, 10.0])
     def test_a_job_that_waits_for_its_next_attempt_is_removed(self, store: StoreDriver, delay_s: float) -> None:

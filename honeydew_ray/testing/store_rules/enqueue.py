@@ -36,6 +36,12 @@ class EnqueueRules(StoreRules):
         store.enqueue(new("e"), new("d"))
         assert line(store) == ["c", "a", "b", "e", "d"]
 
+    @pytest.mark.parametrize("delay_s", [0.0, 5.0])
+    def test_a_new_job_has_no_place_from_elsewhere(self, store: StoreDriver, delay_s: float) -> None:
+        store.enqueue(*(new(n) for n in "abc"))
+        store.enqueue(replace(new("d", delay_s=delay_s), seq=2))
+        assert ids(store.claim(9, NOW + 5)) == ["a", "b", "c", "d"]
+
     def test_an_empty_batch_is_no_trouble(self, store: StoreDriver) -> None:
         assert store.enqueue() == []
         assert store.counts() == Counts()

@@ -1,0 +1,224 @@
+"""Workers: their state, how they start, fail to start, and stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import ray
+
+import honeydew_ray as honeydew
+from honeydew_ray import WorkerState
+from honeydew_ray.actors import names
+from tests.cluster.crew import AsksToWait, Crew, Database, FailsToStart, HangsAtFirst
+from tests.cluster.signals import Signal
+
+Start = Callable[..., honeydew.Queue]
+
+
+def test_a_worker_keeps_its_state_from_job_to_job(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.start_workers(Crew, num=1)
+    assert [queue.submit("count").result(timeout=30) for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_failed_job_has_the_state_rebuilt_in_the_same_process(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.start_workers(Crew, num=1)
+    process = queue.submit("pid").result(timeout=30)
+    assert queue.submit("count").result(timeout=30) == 1
+    with pytest.raises(honeydew.JobAbandoned):
+        queue.submit("die", "raise").result(timeout=30)
+    assert queue.submit("count").result(timeout=30) == 1
+    assert queue.submit("pid").result(timeout=30) == process
+
+
+def test_rebuild_never_keeps_the_state(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.start_workers(Crew, num=1, rebuild="never")
+    assert queue.submit("count").result(timeout=30) == 1
+    with pytest.raises(honeydew.JobAbandoned):
+        queue.submit("die", "raise").result(timeout=30)
+    assert queue.submit("count").result(timeout=30) == 2
+
+
+def test_state_may_belong_to_a_thread(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.start_workers(Database, num=1)
+    assert [queue.submit("query").result(timeout=30) for _ in range(2)] == [42, 42]
+
+
+def test_an_init_that_raises_is_tried_again_and_shows(new_queue: Start, tmp_path: Path) -> None:
+    queue = new_queue()
+    counter = tmp_path / "counter"
+    queue.start_workers(FailsToStart, str(counter), 1_000_000, num=1, init_retry_s=0.1)
+    job = queue.submit("ready")
+    with pytest.raises(TimeoutError, match="failed_init"):
+        queue.wait_for_workers(1, timeout=2)
+    worker = queue.status().workers[0]
+    assert worker.state in (WorkerState.FAILED_INIT, WorkerState.STARTING)
+    assert worker.error is not None and "raised on purpose" in worker.error
+    assert job.state == "pending"
+    counter.write_text("1000001")  # from now on it works
+    assert job.result(timeout=30) == "ready"
+    assert queue.status().workers[0].error is None
+
+
+def test_others_work_while_one_cannot_start(new_queue: Start, tmp_path: Path) -> None:
+    queue = new_queue()
+    queue.start_workers(FailsToStart, str(tmp_path / "counter"), 1, num=2, init_retry_s=3600)
+    assert queue.submit("ready").result(timeout=30) == "ready"
+
+
+def test_init_failed_decides_when_to_try_again(new_queue: Start, tmp_path: Path) -> None:
+    queue = new_queue()
+    queue.start_workers(AsksToWait, str(tmp_path / "counter"), 2, num=1, init_retry_s=3600)
+    assert queue.submit("ready").result(timeout=30) == "ready"
+
+
+@pytest.mark.parametrize("how", ["exit 0", "sys.exit 0", f"signal {int(signal.SIGKILL)}"])
+def test_an_init_that_ends_its_process_is_tried_again(new_queue: Start, tmp_path: Path, how: str) -> None:
+    queue = new_queue()
+    queue.start_workers(FailsToStart, str(tmp_path / "counter"), 2, how, num=1, init_retry_s=0.1)
+    assert queue.submit("ready").result(timeout=30) == "ready"
+
+
+def test_an_init_that_hangs_is_ended_and_tried_again(new_queue: Start, tmp_path: Path) -> None:
+    queue = new_queue()
+    queue.start_workers(HangsAtFirst, str(tmp_path / "mark"), num=1, init_timeout_s=0.5, init_retry_s=0.1)
+    assert queue.submit("ready").result(timeout=30) == "ready"
+
+
+def test_a_hanging_init_does_not_hold_up_stop(new_queue: Start, tmp_path: Path) -> None:
+    queue = new_queue()
+    mark = tmp_path / "mark"
+    queue.start_workers(HangsAtFirst, str(mark), num=1)
+    queue.submit("ready")
+    with pytest.raises(TimeoutError):
+        queue.wait_for_workers(1, timeout=1.5)
+    queue.stop()
+    assert queue.name not in honeydew.queues()
+
+
+def test_workers_may_start_before_their_queue(new_queue: Start) -> None:
+    honeydew.start_workers("early-birds", Crew, 5, num=1)
+    assert "early-birds" in honeydew.workers()
+    assert "early-birds" not in honeydew.queues()
+    queue = new_queue("early-birds")
+    assert queue.submit("add", 1).result(timeout=30) == 6
+
+
+def test_workers_without_room_are_pending_and_start_when_there_is_room(new_queue: Start) -> None:
+    first, second = new_queue(), new_queue()
+    everything = {"num_cpus": ray.available_resources()["CPU"]}
+    first.start_workers(Crew, num=1, ray_options=everything)
+    first.wait_for_workers(1)
+    second.start_workers(Crew, 3, num=1, ray_options=everything)
+    with pytest.raises(TimeoutError, match="pending"):
+        second.wait_for_workers(1, timeout=2.5)
+    first.stop_workers()
+    assert second.submit("add", 1).result(timeout=30) == 4
+
+
+def test_starting_and_stopping_by_name(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.start_workers(Crew, num=1)
+    with pytest.raises(honeydew.WorkersAlreadyStarted, match="default"):
+        queue.start_workers(Crew, num=1)
+    queue.start_workers(Crew, num=1, group="more")
+    assert honeydew.workers().count(queue.name) == 1
+    queue.wait_for_workers(2)
+    pids = [worker.pid for worker in queue.status().workers]
+    honeydew.stop_workers(queue.name)
+    queue.stop_workers("more")
+    assert queue.name not in honeydew.workers()
+    assert queue.status().workers == []
+    for pid in pids:
+        assert not _runs(pid)
+    with pytest.raises(honeydew.WorkersNotFound):
+        queue.stop_workers()
+    queue.start_workers(Crew, 1, num=1)
+    assert queue.submit("add", 1).result(timeout=30) == 2
+
+
+def test_stopping_workers_lets_the_job_in_hand_finish(new_queue: Start, new_signal: Callable[[], Signal]) -> None:
+    queue = new_queue()
+    queue.start_workers(Crew, num=1, shutdown_s=30)
+    started, finish = new_signal(), new_signal()
+    job, waiting = queue.submit("hold", started, finish), queue.submit("add", 1)
+    started.wait()
+    stopper = queue_stopper(queue)
+    finish.send("finished")
+    assert job.result(timeout=30) == "finished"
+    stopper.join()
+    assert waiting.state == "pending"  # it was not started on a worker that was leaving
+
+
+def queue_stopper(queue: honeydew.Queue) -> object:
+    import threading
+
+    thread = threading.Thread(target=queue.stop_workers)
+    thread.start()
+    return thread
+
+
+def test_a_job_that_outlasts_shutdown_goes_back_to_its_queue(new_queue: Start, new_signal: Callable[[], Signal]) -> None:
+    queue = new_queue()  # Abandon: if stopping counted as a failure, the job would be gone
+    queue.start_workers(Crew, num=1, shutdown_s=0.2)
+    started, finish = new_signal(), new_signal()
+    job = queue.submit("hold", started, finish)
+    victim = int(started.wait())
+    queue.stop_workers()
+    assert not _runs(victim)
+    assert job.state == "pending"
+    queue.start_workers(Crew, num=1)
+    started.wait()
+    finish.send("second time")
+    assert job.result(timeout=30) == "second time"
+    assert job.attempts == 2
+
+
+def test_workers_outlive_their_groups_process(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.start_workers(Crew, num=2)
+    queue.wait_for_workers(2)
+    pids = {worker.pid for worker in queue.status().workers}
+    group = ray.get_actor(names.group_actor(queue.name, "default"), namespace=names.NAMESPACE)
+    ray.kill(group, no_restart=False)
+    assert queue.submit("pid").result(timeout=30) in pids
+    os.kill(queue.submit("pid").result(timeout=30), signal.SIGKILL)  # the new group process must notice and replace it
+    for _ in range(20):
+        queue.wait_for_workers(2)
+        assert queue.submit("pid").result(timeout=30)
+    now = {worker.pid for worker in queue.status().workers}
+    assert len(now) == 2
+    assert len(now & pids) == 1
+
+
+def test_bad_arguments_are_refused_at_once(new_queue: Start) -> None:
+    queue = new_queue()
+    with pytest.raises(TypeError, match="a class"):
+        queue.start_workers(Crew(1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="do not fit"):
+        queue.start_workers(Crew, 1, 2, 3)
+    with pytest.raises(ValueError, match="num was 0"):
+        queue.start_workers(Crew, num=0)
+    with pytest.raises(ValueError, match="rebuild"):
+        queue.start_workers(Crew, num=1, rebuild="sometimes")
+    with pytest.raises(ValueError, match="max_restarts"):
+        queue.start_workers(Crew, num=1, ray_options={"max_restarts": 3})
+    with pytest.raises((ValueError, TypeError), match="num_cpu"):
+        queue.start_workers(Crew, num=1, ray_options={"num_cpu": 3})
+    with pytest.raises(honeydew.PayloadError, match="Crew"):
+        queue.start_workers(Crew, (x for x in ()), num=1)  # type: ignore[arg-type]
+    assert queue.name not in honeydew.workers()
+
+
+def _runs(pid: int | None) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
