@@ -40,10 +40,13 @@ class Job(Generic[T]):
         return _rebuild, (self.queue, self._id, self._reply)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and cast("Job[Any]", other)._id == self._id and cast("Job[Any]", other).queue == self.queue
+        return isinstance(other, Job) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash((self.queue, self._id))
+        return hash(self._key())
+
+    def _key(self) -> tuple[str, JobId]:
+        return self.queue, self._id
 
     @property
     def id(self) -> JobId:

@@ -9,7 +9,7 @@ from honeydew_ray import lifecycle
 from honeydew_ray.clock import Clock
 from honeydew_ray.decisions import Decision, Discard, MoveTo, Requeue
 from honeydew_ray.errors import HoneydewError
-from honeydew_ray.failure import Failure
+from honeydew_ray.failure import Failure, type_name
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.job import JobRecord
 from honeydew_ray.monitor import CalledOff, Failed, Interrupted, Succeeded, Unharmed, Verdict
@@ -70,8 +70,8 @@ class Judge:
             decision: Any = await self._caller.call(self._failure_mode.decide, job, failure)
             if not isinstance(decision, (Discard, Requeue, MoveTo)):
                 raise TypeError(f"decide returned {decision!r}, expected Discard(), Requeue(...) or MoveTo(...)")
-        except Exception as fault:
-            return Discard(), failure.followed_by(fault, f"failure mode {self._failure_mode!r} decided")
+        except Exception as fault:  # named by its type, as its repr is user code too
+            return Discard(), failure.followed_by(fault, f"failure mode {type_name(type(self._failure_mode))} decided")
         return decision, failure
 
     async def _move(self, job: JobRecord, failure: Failure, queue: str) -> JobRecord:

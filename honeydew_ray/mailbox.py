@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+log = logging.getLogger("honeydew_ray")
 T = TypeVar("T")
 Handler = Callable[[list[Any]], Awaitable[None]]
 
@@ -26,11 +28,13 @@ class Mailbox:
         self._rest: asyncio.Task[None] | None = None
 
     async def put(self, handler: Handler, item: Any) -> None:
-        """Put an item in line; if nobody handles commands now, it is handled when this returns."""
+        """Put an item in line; if the line was empty and nobody handles commands, it is handled when this returns."""
         self._line.append((handler, item))
         if not self._busy:
-            await self._handle_batch()
-            self._go_on()  # others' commands must not delay the return to this one's caller
+            try:
+                await self._handle_batch()
+            finally:
+                self._go_on()  # others' commands must not delay the return to this one's caller
 
     def post(self, handler: Handler, item: Any) -> None:
         """Put an item in line, from code that cannot wait."""
@@ -49,7 +53,10 @@ class Mailbox:
 
     async def _handle_rest(self) -> None:
         while self._line and not self._busy:
-            await self._handle_batch()
+            try:
+                await self._handle_batch()
+            except Exception:
+                log.exception("a command of the queue failed; those behind it go on")
 
     async def _handle_batch(self) -> None:
         self._busy = True

@@ -22,7 +22,10 @@ _PLAIN = frozenset({type(None), bool, int, float, str, bytes})  # which the plai
 class Buffer(Protocol):
     """A large block of bytes that lives elsewhere; fetched only by whoever loads the payload."""
 
-    nbytes: int
+    @property
+    def nbytes(self) -> int:
+        """How many bytes."""
+        ...
 
     def fetch(self) -> Any:
         """The bytes, as anything that supports the buffer protocol. May block."""
@@ -66,7 +69,7 @@ def dumps(value: Any, what: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
         return small
 
     try:
-        data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
+        data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_in_band)  # pyright: ignore[reportUnknownMemberType]
     except Exception as error:
         raise PayloadError(f"{what} cannot be pickled: {exception_text(error)}") from error
     return data, large
@@ -87,7 +90,7 @@ def loads(data: bytes, buffers: Iterable[Any] = ()) -> Any:
 def dumps_whole(value: Any, what: str) -> bytes:
     """Pickle a value with its buffers inside. Raises `PayloadError`, naming ``what``."""
     try:
-        data: bytes = cloudpickle.dumps(value, protocol=5)
+        data: bytes = cloudpickle.dumps(value, protocol=5)  # pyright: ignore[reportUnknownMemberType]
     except Exception as error:
         raise PayloadError(f"{what} cannot be pickled: {exception_text(error)}") from error
     return data

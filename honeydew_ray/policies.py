@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
+from honeydew_ray.failure import exception_text
 from honeydew_ray.job import JobRecord
 from honeydew_ray.success_modes.base import SuccessMode
 
@@ -48,7 +49,8 @@ class ThreadCaller:
             try:
                 value = function(*args)
             except BaseException as error:  # a mode may raise SystemExit too; it ends here
-                fault = error if isinstance(error, Exception) else RuntimeError(repr(error))
+                carried = isinstance(error, Exception) and not isinstance(error, StopIteration)  # which no future takes
+                fault = error if carried else RuntimeError(exception_text(error))
                 outcome: Callable[[], None] = lambda: answer.set_exception(fault)  # noqa: E731
             else:
                 outcome = lambda: answer.set_result(value)  # noqa: E731
@@ -56,10 +58,11 @@ class ThreadCaller:
                 loop.call_soon_threadsafe(settle, outcome)
 
         threading.Thread(target=work, name="honeydew-policy", daemon=True).start()
-        try:
-            return await asyncio.wait_for(answer, self._timeout_s)
-        except asyncio.TimeoutError:
-            raise TimeoutError(f"{function!r} did not return within {self._timeout_s:g} s") from None
+        done, _ = await asyncio.wait([answer], timeout=self._timeout_s)
+        if not done:  # told from a TimeoutError of the function's own
+            answer.cancel()
+            raise TimeoutError(f"{function!r} did not return within {self._timeout_s:g} s")
+        return answer.result()
 
 
 class InlineCaller:

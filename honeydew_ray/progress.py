@@ -19,6 +19,9 @@ class NotInJob(HoneydewError):
     """The call makes sense only inside a job that a worker runs."""
 
 
+_NOTHING = object()
+
+
 class ProgressSender:
     """Sends what a job publishes, at most once per interval, the latest value always in the end."""
 
@@ -26,12 +29,15 @@ class ProgressSender:
         self._send = send
         self._interval_s = interval_s
         self._lock = threading.Lock()
-        self._latest: Any = None
+        self._latest: Any = _NOTHING
+        self._stopped = False
         self._timer: threading.Timer | None = None
 
     def publish(self, value: Any) -> None:
         """Send the value now, or at the end of the interval that runs."""
         with self._lock:
+            if self._stopped:  # a thread that its job left behind
+                return
             self._latest = value
             if self._timer is None:
                 self._start_interval()
@@ -41,6 +47,7 @@ class ProgressSender:
     def stop(self) -> None:
         """Send no more."""
         with self._lock:
+            self._stopped = True
             self._latest = _NOTHING
             if self._timer is not None:
                 self._timer.cancel()
@@ -67,7 +74,6 @@ class RunningJob:
         self.progress = ProgressSender(send)
 
 
-_NOTHING = object()
 _running: RunningJob | None = None  # of the process, not of a thread: a job may publish from threads of its own
 
 

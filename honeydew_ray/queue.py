@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ R = TypeVar("R")
 _CHUNK = 500
 _PAGE = 1000
 _STOP_TIMEOUT_S = 60.0
+_GRACE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +202,9 @@ class Queue(Submitter):
     def wait_for_workers(self, num: int = 1, timeout: float = 60.0) -> None:
         """Return once ``num`` workers are ready for jobs; raises `TimeoutError` after ``timeout`` seconds."""
         expect_count("wait_for_workers", "num", num, least=1)
-        deadline = time.monotonic() + timeout
-        if not self._client.call("wait_for_workers", num, timeout, timeout_s=timeout + 5.0):
+        if not self._client.call("wait_for_workers", num, timeout, timeout_s=timeout + _GRACE_S):
             states = ", ".join(f"{worker.id}: {worker.state}" for worker in self.status().workers) or "no workers started"
-            raise TimeoutError(f"queue {self.name!r} has not {num} ready worker(s) after {time.monotonic() - deadline + timeout:.1f} s ({states})")
+            raise TimeoutError(f"queue {self.name!r} has not {num} ready worker(s) after {timeout:g} s ({states})")
 
     def stop(self, *, drain: bool = False, timeout: float | None = None) -> None:
         """End the queue and its workers.

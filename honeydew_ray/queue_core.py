@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ from honeydew_ray.workforce import Workforce
 log = logging.getLogger("honeydew_ray")
 
 _STORE_RETRY_S = 1.0
+_REFUSED_RETRY_S = 0.5
+_DEPARTURE_S = 30.0  # two queues that wait for each other's answers must not do so for ever
 _LONGEST_NAP_S = 60.0  # the wall clock may be set back or forward while a delayed job waits
 _FINAL = frozenset({JobState.DONE, JobState.ABANDONED, JobState.MOVED, JobState.CANCELLED})
 _REMOVED = frozenset({JobState.DONE, JobState.MOVED, JobState.CANCELLED})
@@ -71,7 +74,7 @@ class QueueCore:
         self.name = policy.name
         self.incarnation = ""
         self.suspended = False
-        self.replies = Replies(clock, policy.result_ttl_s)
+        self.replies = Replies(policy.result_ttl_s)
         self.workforce = Workforce(policy.dispatcher)
         self._wanted_suspended = policy.suspended
         self._store = store
@@ -82,9 +85,11 @@ class QueueCore:
         self._mailbox = Mailbox(self._dispatch_safely)
         self._monitors: dict[JobId, JobMonitor] = {}
         self._called_off: set[JobId] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: dict[JobId, asyncio.Future[None]] = {}  # jobs that a caller has moved to another queue, until it is settled
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._closed = False
         self._emptied = asyncio.Event()
 
     async def open(self) -> None:
@@ -106,6 +111,8 @@ class QueueCore:
         ``moved`` says that they come from another queue; one that had left here for there may
         return. Raises `UnknownMethod` if no worker has the method, `QueueNotFound` if the queue is stopping.
         """
+        if moved:
+            await self._departed(jobs)
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self._mailbox.put(self._take_arrivals, _Arrival(jobs, moved, accepted))
         await accepted
@@ -128,13 +135,7 @@ class QueueCore:
         """
         if queue == self.name:
             raise HoneydewError(f"job {job_id} is in queue {queue!r} already")
-        job = await self._mailbox.ask(lambda: self._hold(job_id))
-        try:
-            await self._transport.enqueue(queue, [lifecycle.arrived(job, queue, self._clock.now())])
-        except BaseException:
-            await self._mailbox.ask(lambda: self._put_back([job]))
-            raise
-        await self._mailbox.ask(lambda: self._let_go(job, queue))
+        await asyncio.shield(self._spawn(self._move(job_id, queue)))  # whoever asked may leave; the job must not stay held
 
     async def suspend(self) -> None:
         """Stop issuing jobs. On return nothing more can start: what was issued and not started is taken back."""
@@ -209,15 +210,16 @@ class QueueCore:
             raise QueueSuspended(f"queue {self.name!r} is suspended, so its jobs would never finish; resume it first")
         self._stopping = True
         while True:
+            self._emptied.clear()  # before counting: what empties the queue while the answer is under way must be heard
             counts = await self._mailbox.ask(self._store.counts)
             if counts.pending + counts.delayed + counts.in_progress == 0:
                 return
-            self._emptied.clear()
             await self._emptied.wait()
 
     async def close(self) -> None:
         """Take no more jobs, let waiting clients go, close the store."""
-        self._stopping = True
+        self._stopping = self._closed = True
+        self._set_alarm(None)
         await self._mailbox.ask(self._store.close)
         self.replies.close()
 
@@ -233,9 +235,11 @@ class QueueCore:
                 if new:
                     added.add(job.id)
         except Exception as error:
-            for arrival in accepted:
-                if not arrival.accepted.done():
-                    arrival.accepted.set_exception(error)
+            if len(accepted) == 1:
+                _refuse(accepted[0], error)
+            else:  # one caller's jobs that the store cannot take must not fail the others'
+                for arrival in accepted:
+                    await self._take_arrivals([arrival])
             return
         for job in jobs:
             if job.client is not None and job.id not in added:  # known already: its end still goes to who asks again
@@ -248,11 +252,11 @@ class QueueCore:
 
     def _may_enter(self, arrival: _Arrival) -> bool:
         if self._stopping:
-            arrival.accepted.set_exception(QueueNotFound(f"queue {self.name!r} is stopping and takes no more jobs"))
+            _refuse(arrival, QueueNotFound(f"queue {self.name!r} is stopping and takes no more jobs"))
             return False
         for name in {job.method for job in arrival.jobs if not job.is_function}:
             if self.workforce.runs_method(name) is False:
-                arrival.accepted.set_exception(UnknownMethod(
+                _refuse(arrival, UnknownMethod(
                     f"queue {self.name!r}: no worker has a method {name!r}; its workers run {', '.join(self.workforce.classes())}. "
                     'Give a method of the worker class, as in submit("classify", photo), or a function, as in submit(math.sqrt, 2)'))
                 return False
@@ -263,7 +267,7 @@ class QueueCore:
         if end is not None and moved and end.state is JobState.MOVED:
             self.replies.drop(job.id)
             return True
-        return end is None
+        return end is None and job.id not in self._monitors  # monitored: its end may be in the store, and not told yet
 
     async def _take_conclusions(self, conclusions: list[_Conclusion]) -> None:
         settled = [conclusion._replace(record=self._unless_called_off(conclusion)) for conclusion in conclusions]
@@ -276,8 +280,9 @@ class QueueCore:
                 await self._store.nack(staying)
         except Exception:  # committed or not, once more does no harm: both are idempotent
             log.exception("queue %s: the store failed to settle %d jobs; trying again in %g s", self.name, len(settled), _STORE_RETRY_S)
-            for conclusion in settled:
-                asyncio.get_running_loop().call_later(_STORE_RETRY_S, self._mailbox.post, self._take_conclusions, conclusion)
+            for conclusion in settled:  # each by itself, so that one that the store cannot take does not hold up the others
+                alone = functools.partial(self._take_conclusions)
+                asyncio.get_running_loop().call_later(_STORE_RETRY_S, self._mailbox.post, alone, conclusion)
             return
         for monitor, record, frees in settled:
             self._concluded(monitor, record, frees)
@@ -286,7 +291,7 @@ class QueueCore:
         del self._monitors[record.id]
         self._called_off.discard(record.id)
         if frees:
-            self.workforce.finished(monitor.worker)
+            self.workforce.finished(monitor)
         if record.state in _FINAL:
             self.replies.ended(record)
         if record.state is JobState.DONE and self._tell_success is not None:
@@ -308,6 +313,37 @@ class QueueCore:
             self.replies.ended(lifecycle.cancelled(page.jobs[0], self._clock.now()))
             self._emptied.set()
         return outcome
+
+    async def _departed(self, jobs: Sequence[JobRecord]) -> None:
+        """Wait until what left here under these ids is gone: a job back before that would pass for known, and be removed."""
+        leaving: list[asyncio.Future[Any]] = [self._leaving[job.id] for job in jobs if job.id in self._leaving]
+        monitors = [self._monitors[job.id] for job in jobs if job.id in self._monitors]
+        leaving += [monitor.concluded for monitor in monitors if monitor.answered]
+        if leaving and (await asyncio.wait(leaving, timeout=_DEPARTURE_S))[1]:
+            raise HoneydewError(f"queue {self.name!r} has yet to let go of a job that is to come back to it")
+
+    async def _move(self, job_id: JobId, queue: str) -> None:
+        job = await self._mailbox.ask(lambda: self._hold(job_id))
+        leaving = self._leaving[job_id] = asyncio.get_running_loop().create_future()
+        try:
+            await self._transport.enqueue(queue, [lifecycle.arrived(job, queue, self._clock.now())])
+        except BaseException:
+            await self._insist(lambda: self._put_back([job]))
+            raise
+        else:
+            await self._insist(lambda: self._let_go(job, queue))
+        finally:
+            del self._leaving[job_id]
+            leaving.set_result(None)
+
+    async def _insist(self, command: Callable[[], Awaitable[None]]) -> None:
+        """Run a command that settles a job held without a monitor, until the store has taken it."""
+        while True:
+            try:
+                return await self._mailbox.ask(command)
+            except Exception:
+                log.exception("queue %s: the store failed to settle a held job; trying again in %g s", self.name, _STORE_RETRY_S)
+                await asyncio.sleep(_STORE_RETRY_S)
 
     async def _hold(self, job_id: JobId) -> JobRecord:
         now = self._clock.now()
@@ -335,7 +371,7 @@ class QueueCore:
 
     async def _expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
         unknown = [job_id for job_id in job_ids if self.replies.find(job_id) is None]
-        held = (await self._store.page(Query(ids=unknown), limit=len(unknown))).jobs if unknown else []
+        held = (await self._store.page(Query(ids=unknown), limit=len(unknown))).jobs if unknown else list[JobRecord]()
         for job in held:
             if job.state in _FINAL:  # in the dead list, for longer than ends are kept
                 self.replies.send(client, JobSnapshot.of(job))
@@ -353,11 +389,11 @@ class QueueCore:
             await self._dispatch()
         except Exception:  # a store in trouble: the jobs are safe where they are, so wait and look again
             log.exception("queue %s: the store failed; trying again in %g s", self.name, _STORE_RETRY_S)
-            asyncio.get_running_loop().call_later(_STORE_RETRY_S, self._look)
+            self._set_alarm(self._clock.now() + _STORE_RETRY_S)
 
     async def _dispatch(self) -> None:
         """Issue jobs while there are jobs and free workers; then set the alarm for the next delayed one."""
-        while not self.suspended:
+        while not self.suspended and not self._closed:
             free = self.workforce.available()
             reserved = await self._store.reserve(free, self._clock.now()) if free > 0 else None
             if reserved is None:
@@ -366,9 +402,18 @@ class QueueCore:
             if not reserved.jobs:
                 return
             left_over = [job for job in reserved.jobs if not self._issue(job)]
-            if left_over:  # the dispatcher has nobody for these: wait for the next event, do not spin
-                await self._put_back(left_over)
+            if left_over:  # the dispatcher has nobody for these: do not spin, but look again, as its mind may change
+                soon = self._clock.now() + _REFUSED_RETRY_S
+                self._set_alarm(soon if reserved.next_due is None else min(soon, reserved.next_due))
+                await self._give_back(left_over)
                 return
+
+    async def _give_back(self, jobs: list[JobRecord]) -> None:
+        try:
+            await self._put_back(jobs)
+        except Exception:
+            self._spawn(self._insist(lambda: self._put_back(jobs)))
+            raise
 
     def _issue(self, job: JobRecord) -> bool:
         worker = self.workforce.check_out(job)
@@ -384,15 +429,15 @@ class QueueCore:
         verdict, fate = await monitor.watch()
         succeeded = isinstance(verdict, Succeeded) and fate is WorkerFate.FREE
         if not succeeded:  # the worker need not wait for the failure mode to decide
-            self._release(monitor.worker, fate)
+            self._release(monitor, fate)
         record = await self._judge.judge(monitor.job, verdict)
         await self._mailbox.put(self._take_conclusions, _Conclusion(monitor, record, frees=succeeded))
 
-    def _release(self, worker: WorkerRef, fate: WorkerFate) -> None:
+    def _release(self, monitor: JobMonitor, fate: WorkerFate) -> None:
         if fate is WorkerFate.GONE:
-            self.workforce.gone(worker)
+            self.workforce.gone(monitor.worker)
         else:
-            self.workforce.finished(worker, spoilt=fate is WorkerFate.SPOILT)
+            self.workforce.finished(monitor, spoilt=fate is WorkerFate.SPOILT)
         self._look()
 
     async def _adopt(self, worker: WorkerRef) -> None:
@@ -402,7 +447,8 @@ class QueueCore:
 
     async def _take_back(self, monitor: JobMonitor) -> None:
         recall = asyncio.ensure_future(self._transport.recall(monitor.worker, monitor.job.token))
-        await asyncio.wait([recall, monitor.concluded], return_when=asyncio.FIRST_COMPLETED)
+        first: list[asyncio.Future[Any]] = [recall, monitor.concluded]
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if recall.done() and not recall.cancelled() and recall.exception() is None and recall.result():
             await asyncio.wait([monitor.concluded])
         elif not recall.done():
@@ -424,10 +470,16 @@ class QueueCore:
         """Have the dispatcher look again, when the commands in line are done."""
         self._mailbox.post(_nothing, None)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)  # the loop keeps only weak references
         task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _refuse(arrival: _Arrival, error: Exception) -> None:
+    if not arrival.accepted.done():  # done: whoever asked has left
+        arrival.accepted.set_exception(error)
 
 
 async def _nothing(_: list[None]) -> None:

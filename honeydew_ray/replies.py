@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 
-from honeydew_ray.clock import Clock
 from honeydew_ray.job import JobId, JobRecord, JobSnapshot
 
 MAX_KEPT = 10_000
@@ -25,7 +25,6 @@ class _Client:
     def __init__(self, now: float) -> None:
         self.outstanding = 0  # jobs it submitted whose ends were not sent yet; a hint, not a count to rely on
         self.unacknowledged: deque[tuple[int, JobSnapshot]] = deque()
-        self.next_number = 1
         self.last_seen = now
         self.something = asyncio.Event()
 
@@ -35,18 +34,19 @@ class Replies:
 
     Kept ends are bounded by age (``ttl_s``), number and bytes, oldest dropped first. An end that
     a waiting client has not acknowledged is kept for it besides, until it does or falls silent.
+    Ages and silences are measured by the event loop's time, so that setting the wall clock ends none.
     """
 
-    def __init__(self, clock: Clock, ttl_s: float, max_kept: int = MAX_KEPT, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
-        self._clock = clock
+    def __init__(self, ttl_s: float, max_kept: int = MAX_KEPT, max_kept_bytes: int = MAX_KEPT_BYTES) -> None:
         self._ttl_s = ttl_s
         self._max_kept = max_kept
         self._max_kept_bytes = max_kept_bytes
-        self._kept: OrderedDict[JobId, JobSnapshot] = OrderedDict()
+        self._kept: OrderedDict[JobId, tuple[float, JobSnapshot]] = OrderedDict()  # with when it came, ascending
         self._kept_bytes = 0
         self._clients: dict[str, _Client] = {}
         self._waiting: dict[JobId, set[str]] = {}
-        self._swept_at = clock.now()
+        self._swept_at = 0.0
+        self._numbers = itertools.count(1)  # over all clients: one that was forgotten and is back must not have acknowledged new ones
         self.closed = False
 
     def expect(self, job_id: JobId, client: str) -> None:
@@ -63,9 +63,9 @@ class Replies:
 
     def ended(self, job: JobRecord) -> None:
         """A job reached a final state: keep its end, and send it to those who wait."""
-        now = self._clock.now()
+        now = _time()
         end = JobSnapshot.of(job)
-        self._keep(end)
+        self._keep(end, now)
         waiting = self._waiting.pop(job.id, None)
         for client in {job.client, *(waiting or ())} if waiting else (job.client,):
             if client is not None:
@@ -75,13 +75,15 @@ class Replies:
 
     def find(self, job_id: JobId) -> JobSnapshot | None:
         """The end of a job, if it is kept."""
-        self._drop_old(self._clock.now())
-        return self._kept.get(job_id)
+        self._drop_old(_time())
+        kept = self._kept.get(job_id)
+        return None if kept is None else kept[1]
 
     def drop(self, job_id: JobId) -> None:
         """Keep this end no longer: its job is back."""
         old = self._kept.pop(job_id, None)
-        self._kept_bytes -= _nbytes(old)
+        if old is not None:
+            self._kept_bytes -= _nbytes(old[1])
 
     async def collect(self, client: str, acknowledged: int, patience_s: float) -> list[tuple[int, JobSnapshot]]:
         """The numbered ends for a client after the number it acknowledges.
@@ -97,7 +99,7 @@ class Replies:
                 await asyncio.wait_for(box.something.wait(), patience_s)
             if box.outstanding >= MANY_OUTSTANDING:
                 await asyncio.sleep(LINGER_S)
-            box.last_seen = self._clock.now()
+            box.last_seen = _time()
         return list(box.unacknowledged)
 
     def forget(self, client: str) -> None:
@@ -124,33 +126,32 @@ class Replies:
     def _client(self, name: str) -> _Client:
         box = self._clients.get(name)
         if box is None:
-            box = self._clients[name] = _Client(self._clock.now())
-        box.last_seen = self._clock.now()
+            box = self._clients[name] = _Client(_time())
+        box.last_seen = _time()
         return box
 
     def send(self, client: str, end: JobSnapshot) -> None:
         """Put an end into a client's mailbox."""
         box = self._clients.get(client)
         if box is None:
-            box = self._clients[client] = _Client(self._clock.now())
-        box.unacknowledged.append((box.next_number, end))
-        box.next_number += 1
+            box = self._clients[client] = _Client(_time())
+        box.unacknowledged.append((next(self._numbers), end))
         box.outstanding = max(box.outstanding - 1, 0)
         box.something.set()
 
-    def _keep(self, end: JobSnapshot) -> None:
+    def _keep(self, end: JobSnapshot, now: float) -> None:
         self.drop(end.id)
         self._kept_bytes += _nbytes(end)
-        self._kept[end.id] = end
+        self._kept[end.id] = now, end
         while len(self._kept) > self._max_kept or (self._kept_bytes > self._max_kept_bytes and len(self._kept) > 1):
             self._drop_oldest()
 
     def _drop_old(self, now: float) -> None:
-        while self._kept and (next(iter(self._kept.values())).completed_at or 0.0) + self._ttl_s <= now:
+        while self._kept and next(iter(self._kept.values()))[0] + self._ttl_s <= now:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        _, end = self._kept.popitem(last=False)
+        _, (_, end) = self._kept.popitem(last=False)
         self._kept_bytes -= _nbytes(end)
 
     def _sweep(self, now: float) -> None:
@@ -160,5 +161,9 @@ class Replies:
             self.forget(client)
 
 
-def _nbytes(end: JobSnapshot | None) -> int:
-    return 0 if end is None or end.result is None else end.result.nbytes
+def _time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _nbytes(end: JobSnapshot) -> int:
+    return 0 if end.result is None else end.result.nbytes

@@ -93,8 +93,10 @@ class Supervisor:
     def spawned(self, worker_id: str, node: str, pid: int, labels: dict[str, str], epoch: int = 0) -> list[Action]:
         """A worker's process is up. ``epoch`` > 0: it holds a state already (it was adopted)."""
         slot = self._find(worker_id)
-        if slot is None:
+        if slot is None or self._stopped:
             return [Kill(worker_id)]
+        if slot.pid is not None:
+            return []  # told twice
         slot.state, slot.node, slot.pid, slot.labels = WorkerState.STARTING, node, pid, labels
         if epoch > 0:
             slot.epoch = epoch

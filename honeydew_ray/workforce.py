@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from honeydew_ray.dispatchers.base import Dispatcher, WorkerRef
 from honeydew_ray.job import JobRecord
@@ -30,7 +30,8 @@ class Workforce:
     """The workers of all groups of one queue.
 
     Invariant: a worker is free here exactly while the dispatcher may hand it out, and it serves at
-    most one monitor. A dispatcher that names a worker that is not free is refused.
+    most one monitor. A dispatcher that names a worker that is not free is refused. A worker that is
+    gone or retired is never free again, whatever a roster that does not know of it yet may say.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -38,6 +39,8 @@ class Workforce:
         self._rosters: dict[str, Roster] = {}  # by group
         self._attention: dict[str, asyncio.Event] = {}  # by group: set when one of its workers is spoilt
         self._workers: dict[str, _Worker] = {}
+        self._barred: set[str] = set()  # the ids of workers gone and retired, until their group's roster drops them
+        self._past: set[tuple[str, str]] = set()  # (group, incarnation) of group processes that were replaced or removed
         self._changed = asyncio.Event()
 
     # -- what groups tell --------------------------------------------------------------------
@@ -47,9 +50,13 @@ class Workforce:
 
         None if the roster is older than the one known.
         """
+        if (roster.group, roster.incarnation) in self._past:
+            return None
         known = self._rosters.get(roster.group)
         if known is not None:
-            if known.incarnation == roster.incarnation and known.serial >= roster.serial:
+            if known.incarnation != roster.incarnation:
+                self._past.add((known.group, known.incarnation))
+            elif known.serial >= roster.serial:
                 return None
             self._drop_missing(known, roster)
         self._rosters[roster.group] = roster
@@ -59,21 +66,23 @@ class Workforce:
     def adopt(self, worker: WorkerRef) -> None:
         """A worker that runs nothing joins, or is back with its state made anew."""
         view = self._view(worker.id)
-        if view is None or not view.ready:
+        if view is None or not view.ready or worker.id in self._barred:
             return  # gone again, or spoilt again, while it was being adopted
         member = self._workers.get(worker.id)
         if member is None:
             member = self._workers[worker.id] = _Worker(worker, view.epoch)
-        elif member.serving is not None:
-            return
+        elif member.serving is not None or (member.spoilt and view.epoch <= member.epoch):
+            return  # it was adopted twice, and given a job in between
         member.epoch, member.spoilt = view.epoch, False
         self._release(member)
 
     def remove_group(self, group: str) -> None:
         """A group is gone, and its workers with it."""
-        roster = self._rosters.pop(group, None)
-        for view in roster.workers if roster is not None else ():
-            self.gone(view.ref)
+        roster = self._rosters.get(group)
+        if roster is not None:
+            self._past.add((group, roster.incarnation))
+            self._drop_missing(roster, replace(roster, workers=()))
+            del self._rosters[group]
         self._attention.pop(group, asyncio.Event()).set()
 
     async def spoilt(self, group: str, handled: Collection[Spoilt], patience_s: float) -> list[Spoilt]:
@@ -122,27 +131,30 @@ class Workforce:
         """A worker that was checked out has a job."""
         self._workers[worker.id].serving = monitor
 
-    def finished(self, worker: WorkerRef, spoilt: bool = False) -> None:
-        """A worker has answered: it is free again, or its state is spoilt."""
-        member = self._workers.get(worker.id)
-        if member is None:
-            return
+    def finished(self, monitor: JobMonitor, spoilt: bool = False) -> None:
+        """A monitor's worker has answered: it is free again, or its state is spoilt."""
+        member = self._workers.get(monitor.worker.id)
+        if member is None or member.serving is not monitor:
+            return  # it was dropped, and perhaps adopted anew, meanwhile
         member.serving = None
         if spoilt:
             member.spoilt = True
-            self._call(worker.id)
+            self._call(member.ref.id)
         else:
             self._release(member)
         self._note_change()
 
     def gone(self, worker: WorkerRef) -> None:
         """A worker is dead: it is never given a job again."""
+        if self._view(worker.id) is not None:
+            self._barred.add(worker.id)
         if self._workers.pop(worker.id, None) is not None:
             self._tell_dispatcher(self._dispatcher.remove, worker)
         self._note_change()
 
     def retire(self, worker_ids: list[str]) -> list[JobMonitor]:
         """Give these workers no more jobs; the monitors of those they have in hand."""
+        self._barred.update(worker_ids)  # those that are not ready yet, too
         members = [self._workers[worker_id] for worker_id in worker_ids if worker_id in self._workers]
         for member in members:
             member.retiring = True
@@ -190,6 +202,8 @@ class Workforce:
         return WorkerStatus(view.ref.id, view.ref.node or None, state, job, progress, view.error, view.pid, group)
 
     def _is_news(self, view: WorkerView) -> bool:
+        if view.ref.id in self._barred:
+            return False
         member = self._workers.get(view.ref.id)
         return member is None or (member.spoilt and view.epoch > member.epoch)
 
@@ -205,6 +219,7 @@ class Workforce:
         for view in old.workers:
             if view.ref.id not in present:
                 self.gone(view.ref)
+                self._barred.discard(view.ref.id)
 
     def _release(self, member: _Worker) -> None:
         if not member.retiring and not member.spoilt:

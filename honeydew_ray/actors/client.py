@@ -98,7 +98,7 @@ class QueueClient:
             if left <= 0:
                 raise EnqueueUncertain(f"queue {self.queue!r} did not answer within {timeout_s:g} s; the job may be enqueued or not")
             try:
-                incarnation = ray.get(self.actor.enqueue.remote(submission, *buffers), timeout=left)
+                incarnation: Any = ray.get(self.actor.enqueue.remote(submission, *buffers), timeout=left)
             except RayTaskError as error:
                 raise unwrapped(error) from None
             except (ActorUnavailableError, GetTimeoutError):

@@ -152,9 +152,14 @@ class QueueActor:
         return await (await self._core()).expect(job_ids, client)
 
     async def collect(self, client: str, incarnation: str, acknowledged: int, patience_s: float) -> bytes | Collected:
-        """The ends for a client after the number it acknowledges, if it is of this incarnation; packed unless they hold references."""
+        """The ends for a client after the number it acknowledges; packed unless they hold references.
+
+        A client that knows another incarnation hears of this one at once.
+        """
         core = await self._core()
-        ends = await core.replies.collect(client, acknowledged if incarnation == core.incarnation else 0, patience_s)
+        if incarnation != core.incarnation:
+            acknowledged, patience_s = 0, 0.0
+        ends = await core.replies.collect(client, acknowledged, patience_s)
         collected = Collected(core.incarnation, ends, core.replies.closed)
         large = any(end.result is not None and end.result.buffers for _, end in ends)
         return collected if large else pack(collected)

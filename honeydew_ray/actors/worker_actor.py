@@ -111,7 +111,8 @@ class WorkerActor:
     def who_am_i(self) -> WhoAmI:
         """Where this worker lives, and whether it holds a state."""
         context = ray.get_runtime_context()
-        return WhoAmI(context.get_node_id(), os.getpid(), dict(context.get_node_labels()), self._epoch)
+        labels: Any = context.get_node_labels()
+        return WhoAmI(context.get_node_id(), os.getpid(), {str(key): str(value) for key, value in labels.items()}, self._epoch)
 
     @ray.method(concurrency_group="control")
     def watch(self) -> None:

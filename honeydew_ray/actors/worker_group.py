@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from honeydew_ray.actors import cluster, names
 from honeydew_ray.actors.room import has_room
@@ -62,6 +62,7 @@ class WorkerGroup:
         self._queue: Any = None
         self._started: asyncio.Future[None] | None = None
         self._stopping = False
+        ray.get_runtime_context().current_actor.start.remote()  # so that a process that Ray restarted begins too
 
     async def start(self) -> None:
         """Begin; again does nothing. Returns before the workers are up."""
@@ -133,7 +134,7 @@ class WorkerGroup:
     async def _watch(self, handle: Any) -> None:
         """Returns by raising, when the worker dies."""
         while True:
-            with contextlib.suppress(ray.exceptions.ActorUnavailableError):  # not dead: watch on
+            with contextlib.suppress(ActorUnavailableError):  # not dead: watch on
                 await handle.watch.remote()
             await asyncio.sleep(_LOOK_FOR_QUEUE_S)
 
@@ -221,7 +222,8 @@ class WorkerGroup:
 
 def _worker_class(ray_options: Mapping[str, Any], name: str) -> Any:
     """The worker's actor class with its options; raises what Ray raises for options it does not take."""
-    decorate: Any = ray.remote(concurrency_groups={"control": _CONTROL_THREADS})
+    remote: Any = ray.remote  # its types do not know concurrency groups
+    decorate = remote(concurrency_groups={"control": _CONTROL_THREADS})
     options: dict[str, Any] = {"num_cpus": 1, **ray_options}
     return decorate(WorkerActor).options(
         name=name, namespace=names.NAMESPACE, lifetime="detached", max_restarts=0, max_task_retries=0, enable_task_events=False, **options)
@@ -235,7 +237,9 @@ def create(spec: GroupSpec) -> Any:
     _worker_class(spec.ray_options, "check")
     made: Any = ray.remote(WorkerGroup)
     name = names.group_actor(spec.queue, spec.group)
-    options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000, "enable_task_events": False}
+    options: dict[str, Any] = {
+        "num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000, "enable_task_events": False,
+    }
     return cluster.create_named(made, name, options, spec)
 
 

@@ -36,6 +36,11 @@ class Accidents:
         """When the job raised, in epoch seconds; None if it did not."""
         return self._time_of("raised")
 
+    @property
+    def happened(self) -> int:
+        """How many have happened."""
+        return (self.killed_at() is not None) + (self.raised_at() is not None)
+
     def _first_time(self, what: str) -> bool:
         try:
             with (self.directory / what).open("x") as mark:

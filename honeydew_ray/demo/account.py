@@ -29,6 +29,7 @@ class Account:
     found: Sequence[str]
     measured: Sequence[Measures]
     failed: Mapping[str, str] = field(default_factory=dict[str, str])  # file: why
+    accidents: int = 0  # that happened on the way
 
     @property
     def analysed(self) -> int:

@@ -44,7 +44,7 @@ class Course:
         waiting = _unfinished(status) + _unfinished(self._second.status())
         done = max(len(self._jobs) - waiting, 0)
         self._screen.advanced(done, [worker.progress for worker in status.workers if worker.progress])
-        for file in [file for file in self._watched if self._jobs[file].state == "done"]:
+        for file in [file for file in self._watched if self._jobs[file].done()]:
             self._watched.remove(file)
             self._screen.say(self._story(file))
         while self._staged and done >= self._staged[0][0]:
@@ -61,7 +61,7 @@ class Course:
             return f"! {file}: the accident staged for it did not happen"
         what = f"signal {failure.signal} killed its worker" if failure.signal else f"its job raised {failure.class_name}"
         later_ms = 1000 * (started_at - happened_at)
-        return f"! {file}: {what}; Retry had it running again {later_ms:.0f} ms later; done at attempt {job.attempts}"
+        return f"! {file}: {what}; Retry had it running again {later_ms:.0f} ms later; {job.state} at attempt {job.attempts}"
 
 
 def _unfinished(status: honeydew.QueueStatus) -> int:

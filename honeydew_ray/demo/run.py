@@ -7,7 +7,7 @@ import io
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import honeydew_ray as honeydew
@@ -38,11 +38,11 @@ def run(workers: int | None = None) -> bool:
         accidents = Accidents(Path(directory), kills=files[len(files) // 3], raises=files[2 * len(files) // 3])
         account = _measure(root, files, count, accidents, screen)
     _conclude(account, screen)
-    return account.balances
+    return account.balances and account.accidents == 2
 
 
 @contextlib.contextmanager
-def _own_ray(num_cpus: int) -> Iterator[None]:
+def _own_ray(num_cpus: int) -> Generator[None]:
     """A Ray for the demo alone. What Ray prints by itself - it reports each dead worker - is kept from the screen."""
     with contextlib.redirect_stdout(io.StringIO()):
         cluster.connect("local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
@@ -60,13 +60,13 @@ def _measure(root: Path, files: Sequence[str], workers: int, accidents: Accident
     queue.wait_for_workers(workers)
     with screen:
         jobs = Course(queue, second, accidents, screen).run(files)
-    account = _collect(files, jobs)
+    account = _collect(files, jobs, accidents.happened)
     queue.stop()
     second.stop()
     return account
 
 
-def _collect(files: Sequence[str], jobs: Mapping[str, honeydew.Job[Measures]]) -> Account:
+def _collect(files: Sequence[str], jobs: Mapping[str, honeydew.Job[Measures]], accidents: int) -> Account:
     measured: list[Measures] = []
     failed: dict[str, str] = {}
     for file, job in jobs.items():
@@ -74,7 +74,7 @@ def _collect(files: Sequence[str], jobs: Mapping[str, honeydew.Job[Measures]]) -
             measured.append(_result(job))
         except honeydew.JobFailed as failure:
             failed[file] = str(failure)
-    return Account(files, measured, failed)
+    return Account(files, measured, failed, accidents)
 
 
 def _result(job: honeydew.Job[Measures]) -> Measures:
@@ -90,6 +90,7 @@ def _conclude(account: Account, screen: Screen) -> None:
     screen.say(f"files found        {len(account.found):>6}")
     screen.say(f"analysed           {account.analysed:>6}   by {account.processes} worker processes")
     screen.say(f"lines counted only {account.counted:>6}   not valid Python: retried once, then moved to the queue {SECOND_QUEUE!r}")
+    screen.say(f"accidents          {account.accidents:>6}   a worker killed, a job that raised: both files were retried and analysed")
     screen.say(f"failed             {len(account.failed):>6}")
     screen.say(f"missing            {len(account.missing):>6}")
     for file, why in account.failed.items():

@@ -10,7 +10,7 @@ from types import TracebackType
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from honeydew_ray.demo.account import PackageTotals
 
@@ -25,15 +25,16 @@ class Screen:
         self.total = total
         self._began = time.monotonic()
         self._tenths = 0
+        doing = TextColumn("{task.fields[doing]}", style="dim", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]} files/s"),
-            TimeElapsedColumn(), TextColumn("{task.fields[doing]}", style="dim"),
-            console=self.console, disable=not self.console.is_terminal, redirect_stdout=False, redirect_stderr=False,
+            BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[rate]} files/s"), TimeElapsedColumn(), doing,
+            console=self.console, disable=not self.console.is_terminal, expand=True, redirect_stdout=False, redirect_stderr=False,
         )
-        self._task = self._bar.add_task("measuring", total=total, rate="-", doing="")
+        self._task = self._bar.add_task("", total=total, rate="-", doing="")
 
     def __enter__(self) -> Screen:
         self._began = time.monotonic()
+        self._bar.reset(self._task)
         self._bar.start()
         return self
 
@@ -57,14 +58,17 @@ class Screen:
         """The table of packages, with the sum of all below."""
         table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_footer=True)
         table.add_column("package", total.package)
-        for name in ("files", "lines", "functions", "classes", "complexity"):
+        for name in ("files", "lines", "functions", "complexity"):
             table.add_column(name, f"{getattr(total, name):,}", justify="right")
-        table.add_column("hardest function", total.hardest, no_wrap=True)
-        table.add_column("its complexity", str(total.hardest_complexity), justify="right")
+        table.add_column("hardest function", _hardest(total), no_wrap=True)
         for row in rows:
-            counts = (row.files, row.lines, row.functions, row.classes, row.complexity)
-            table.add_row(row.package, *(f"{count:,}" for count in counts), row.hardest, str(row.hardest_complexity))
+            counts = (row.files, row.lines, row.functions, row.complexity)
+            table.add_row(row.package, *(f"{count:,}" for count in counts), _hardest(row))
         self.console.print(table)
+
+
+def _hardest(totals: PackageTotals) -> str:
+    return f"{totals.hardest_complexity:>3} {totals.hardest}" if totals.hardest else ""
 
 
 def _console() -> Console:

@@ -89,7 +89,8 @@ def run_virtual(work: Coroutine[Any, Any, T]) -> T:
         left = asyncio.all_tasks(with_loop)
         for task in left:
             task.cancel()
-        with_loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        if left:
+            with_loop.run_until_complete(asyncio.wait(left))
         with_loop.close()
 
 

@@ -150,10 +150,12 @@ def main() -> None:
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text("".join(json.dumps({"benchmark": name, **row}) + "\n" for name, found in rows.items() for row in found))
     strict = median(rows["throughput"], lambda row: row["honeydew"] / row["bare"])
-    rates = f"{median(rows['throughput'], lambda r: r['honeydew']):.0f} against {median(rows['throughput'], lambda r: r['bare']):.0f} jobs/s"
+    ours, bare_rate = (median(rows["throughput"], lambda row, who=who: row[who]) for who in ("honeydew", "bare"))
+    rates = f"{ours:.0f} against {bare_rate:.0f} jobs/s"
     report("strict dispatch / bare async dispatcher", strict, "x", ">= 0.7", strict >= 0.7, rates)
     trips = median(rows["latency"], lambda row: row["p50"] / row["bare_p50"])
-    times = f"{median(rows['latency'], lambda r: r['p50']) * 1e3:.2f} against {median(rows['latency'], lambda r: r['bare_p50']) * 1e3:.2f} ms"
+    ours, bare_trip = (median(rows["latency"], lambda row, what=what: row[what]) for what in ("p50", "bare_p50"))
+    times = f"{ours * 1e3:.2f} against {bare_trip * 1e3:.2f} ms"
     report("submit to result, idle queue, p50 / bare round trip", trips, "x", "<= 4", trips <= 4, times)
     kill = median(rows["recovery"], lambda row: row["seconds"]) * 1e3
     report("kill -9 of a busy worker to its job on another, p50", kill, "ms", "<= 150", kill <= 150, f"{kills} kills")

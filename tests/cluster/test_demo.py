@@ -17,7 +17,7 @@ def test_the_demo_accounts_for_every_file_and_recovers_from_both_accidents() -> 
     account = {name: int(number) for name, number in re.findall(r"^(\w[\w ]*?) +(\d+)\b", finished.output, re.MULTILINE)}
     assert account["files found"] == files, finished
     assert account["analysed"] + account["lines counted only"] == files
-    assert (account["failed"], account["missing"]) == (0, 0)
+    assert (account["accidents"], account["failed"], account["missing"]) == (2, 0, 0)
     assert re.search(r"^! \S+\.py: signal 9 killed its worker; Retry .* \d+ ms later; done at attempt 2$", finished.output, re.MULTILINE)
     assert re.search(r"^! \S+\.py: its job raised ConnectionError; Retry .* done at attempt 2$", finished.output, re.MULTILINE)
     assert "files/s" in finished.output

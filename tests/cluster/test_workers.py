@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -150,19 +151,14 @@ def test_stopping_workers_lets_the_job_in_hand_finish(new_queue: Start, new_sign
     started, finish = new_signal(), new_signal()
     job, waiting = queue.submit("hold", started, finish), queue.submit("add", 1)
     started.wait()
-    stopper = queue_stopper(queue)
+    stopper = threading.Thread(target=queue.stop_workers)
+    stopper.start()
+    while queue.status().workers[0].state is not WorkerState.DRAINING:
+        assert job.state == "in_progress"
     finish.send("finished")
     assert job.result(timeout=30) == "finished"
     stopper.join()
     assert waiting.state == "pending"  # it was not started on a worker that was leaving
-
-
-def queue_stopper(queue: honeydew.Queue) -> object:
-    import threading
-
-    thread = threading.Thread(target=queue.stop_workers)
-    thread.start()
-    return thread
 
 
 def test_a_job_that_outlasts_shutdown_goes_back_to_its_queue(new_queue: Start, new_signal: Callable[[], Signal]) -> None:

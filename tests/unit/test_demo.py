@@ -1,9 +1,12 @@
 """The demo's parts that need no Ray: finding files, measuring one, adding up, accidents, the screen."""
 
+from __future__ import annotations
+
 import io
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,12 @@ from rich.console import Console
 from honeydew_ray import cli
 from honeydew_ray.demo.accidents import Accidents
 from honeydew_ray.demo.account import Account, by_package, totals
+from honeydew_ray.demo.course import Course
 from honeydew_ray.demo.library import python_files, standard_library
 from honeydew_ray.demo.measures import Measures, count_lines, measure
 from honeydew_ray.demo.screen import Screen
+from honeydew_ray.failure import Failure
+from honeydew_ray.status import QueueStatus
 
 SOURCE = b'''
 class Gate:
@@ -144,6 +150,66 @@ def test_a_job_raises_by_accident_once(tmp_path: Path) -> None:
     assert happened_at is not None
     assert accidents.raised_at() == happened_at
     assert accidents.killed_at() is None
+    assert accidents.happened == 1
+
+
+class FakeQueue:
+    """Finishes 10 jobs between two looks, and notes after how many each job with a priority came."""
+
+    def __init__(self) -> None:
+        self.unfinished = 0
+        self.finished = 0
+        self.urgent: list[tuple[str, int]] = []
+
+    def submit_many(self, method: str, files: list[str]) -> list[FakeJob]:
+        self.unfinished += len(files)
+        return [FakeJob() for _ in files]
+
+    def options(self, *, priority: int) -> FakeQueue:
+        return self
+
+    def submit(self, method: str, file: str) -> FakeJob:
+        self.urgent.append((file, self.finished))
+        self.unfinished += 1
+        return FakeJob()
+
+    def status(self) -> QueueStatus:
+        step = min(10, self.unfinished)
+        self.unfinished -= step
+        self.finished += step
+        return QueueStatus("q", self.unfinished, 0, 0, 0, False, "memory")
+
+
+class FakeJob:
+    state = "done"
+    started_at = 0.0
+    attempts = 2
+    last_error = Failure("signal", "", "killed", signal=9)
+
+    def done(self) -> bool:
+        return True
+
+
+class EmptyQueue:
+    def status(self) -> QueueStatus:
+        return QueueStatus("other", 0, 0, 0, 0, False, "memory")
+
+
+@pytest.mark.parametrize("count", [3, 90])
+def test_the_accidents_come_after_one_and_two_thirds_of_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    files = [f"{n}.py" for n in range(count)]
+    written = io.StringIO()
+    queue = FakeQueue()
+    accidents = Accidents(tmp_path, kills="1.py", raises="2.py")
+    (tmp_path / "killed").write_text("-0.025")
+    jobs = Course(queue, EmptyQueue(), accidents, Screen(count, Console(file=written))).run(files)  # type: ignore[arg-type]
+    assert sorted(jobs) == sorted(files)
+    assert queue.finished == count
+    assert [file for file, _ in queue.urgent] == ["1.py", "2.py"]
+    assert [after for _, after in queue.urgent] == ([30, 60] if count == 90 else [1, 2])
+    assert "1.py: signal 9 killed its worker; Retry had it running again 25 ms later; done at attempt 2\n" in written.getvalue()
+    assert "2.py: the accident staged for it did not happen\n" in written.getvalue()
 
 
 def test_a_process_is_killed_by_accident_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +235,7 @@ def test_without_a_terminal_the_screen_prints_plain_lines() -> None:
     assert [line.split()[0] for line in text.splitlines() if " of 200 files" in line] == ["20", "199", "200"]
     assert "said [in brackets]" in text
     assert "1,234" in text
-    assert text.splitlines()[-4].split() == ["a", "1", "1,234", "1", "0", "4", "f", "4"]
+    assert text.splitlines()[-4].split() == ["a", "1", "1,234", "1", "4", "4", "f"]
 
 
 def test_on_a_terminal_the_screen_has_a_bar() -> None:
