@@ -97,9 +97,9 @@ class Replies:
             box.something.clear()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(box.something.wait(), patience_s)
-            if box.outstanding >= MANY_OUTSTANDING:
-                await asyncio.sleep(LINGER_S)
-            box.last_seen = _time()
+        if box.outstanding >= MANY_OUTSTANDING and not self.closed:
+            await asyncio.sleep(LINGER_S)
+        box.last_seen = _time()
         return list(box.unacknowledged)
 
     def forget(self, client: str) -> None:

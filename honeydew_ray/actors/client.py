@@ -91,7 +91,7 @@ class QueueClient:
         queue raises, `QueueNotFound` if it is gone (nothing was enqueued), `EnqueueUncertain`.
         """
         deadline = time.monotonic() + timeout_s
-        submission = pack((common, rows))
+        submission = pack((tuple(common), [tuple(row) for row in rows]))
         unclear = False
         while True:
             left = deadline - time.monotonic()

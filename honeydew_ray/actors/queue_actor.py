@@ -88,10 +88,11 @@ class QueueActor:
     async def enqueue(self, submission: bytes, *buffers: Any) -> str:
         """Take custody of new jobs, a packed `Submission` and its `Row`s; the incarnation that did."""
         core = await self._core()
-        common, rows = unpack(submission)
+        given, rows = unpack(submission)
+        common = Submission(*given)
         now = self._clock.now()
         owned = iter(objects.own(buffers)) if buffers else iter(())
-        jobs = [self._new_job(common, row, owned, now) for row in rows]
+        jobs = [self._new_job(common, Row(*row), owned, now) for row in rows]
         await core.enqueue(jobs)
         return core.incarnation
 

@@ -46,9 +46,11 @@ class RayTransport:
         if handle is None:  # its group dropped it after it was chosen
             return NotStarted(worker_alive=False)
         token, method, is_function, arguments = attempt
-        answer_ref, buffers_ref = handle.run.remote(pack((token, method, is_function, arguments.data)), arguments.buffers)
+        message = pack((*token, method, is_function, arguments.data))
+        running = handle.run.remote(message, arguments.buffers) if arguments.buffers else handle.run.remote(message)
         try:
-            answer: Answer = unpack(await answer_ref)
+            answer = Answer(*unpack(await running))
+            large = await self._fetch(handle, token, answer.buffer_sizes) if answer.buffer_sizes else ()
         except ActorUnavailableError as error:
             return await self._fenced(worker, handle, error)
         except RayTaskError as error:  # not the job's: run() reports those; the call itself could not be made
@@ -59,7 +61,13 @@ class RayTransport:
             return Raised(answer.failure, answer.spoilt)
         if answer.result is None:
             return NotStarted(worker_alive=True)
-        return Returned(Payload(answer.result, objects.returned(buffers_ref, answer.buffer_sizes) if answer.buffer_sizes else ()))
+        return Returned(Payload(answer.result, large))
+
+    async def _fetch(self, handle: Any, token: Token, sizes: tuple[int, ...]) -> tuple[objects.StoredBuffer, ...]:
+        """The large buffers of a result, by a call of their own: its return value is this process's, and outlives the worker."""
+        fetched = handle.fetch.remote(token)
+        await fetched
+        return objects.returned(fetched, sizes)
 
     async def recall(self, worker: WorkerRef, token: Token) -> bool:
         """Take an attempt back: True if it has not started, and now never will."""

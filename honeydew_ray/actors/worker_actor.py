@@ -75,6 +75,7 @@ class WorkerActor:
         self._current: Token | None = None
         self._begun: Token | None = None
         self._recalled: set[Token] = set()
+        self._large: list[Any] = []  # of the result of the last attempt
         self._watcher = threading.Event()
         self._queue: Any = None
         self._box = BlackBox(worker_id)
@@ -90,19 +91,19 @@ class WorkerActor:
         self._epoch = epoch
         return None
 
-    @ray.method(num_returns=2)
-    def run(self, attempt: bytes, buffers: tuple[StoredBuffer, ...]) -> tuple[bytes, Any]:
-        """Run a job: what became of it, packed (an `Answer`), and the large buffers of its result or None."""
-        token, method, is_function, data = unpack(attempt)
+    def run(self, attempt: bytes, buffers: tuple[StoredBuffer, ...] = ()) -> bytes:
+        """Run a job: what became of it, an `Answer`, packed. `fetch` gives the large buffers of its result, until the next job."""
+        job_id, number, incarnation, method, is_function, data = unpack(attempt)
+        token = Token(job_id, number, incarnation)
         if not self._begin(token):
-            return pack(Answer()), None
+            return pack(())
         try:
             value = self._call(token, method, is_function, Payload(data, buffers))
             result, large = payload.dumps(value, "the job's result")
-            views = as_arguments(large)
-            return pack(Answer(result, tuple(view.nbytes for view in views))), views or None
+            self._large = as_arguments(large)
+            return pack((result, tuple(array.nbytes for array in self._large)))
         except BaseException as error:  # whatever a job raises is the job's failure and must not end the worker
-            return pack(Answer(failure=self._failure(error), spoilt=self._spoils())), None
+            return pack((None, (), self._failure(error), self._spoils()))
         finally:
             set_running(None)
             self._end()
@@ -120,6 +121,13 @@ class WorkerActor:
         self._watcher.set()
         self._watcher = mine = threading.Event()
         mine.wait()
+
+    @ray.method(concurrency_group="control")
+    def fetch(self, token: Token) -> list[Any]:
+        """The large buffers of the result that this attempt returned."""
+        if token != self._begun:
+            raise LookupError(f"{token} is not the last attempt of this worker")
+        return self._large
 
     @ray.method(concurrency_group="control")
     def recall(self, token: Token) -> bool:
@@ -163,6 +171,7 @@ class WorkerActor:
                 self._recalled.discard(token)
                 return False
             self._current = self._begun = token
+            self._large = []
         self._box.begun(token_text(token))
         return True
 

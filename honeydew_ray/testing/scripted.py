@@ -23,6 +23,7 @@ class _Flight:
     begun: bool = False
     recalled: bool = False
     killed: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,13 @@ class ScriptedWorkers:
     The script is a word, or a list with a word for each attempt (the last one again for those
     after). The words: ``ok``; ``raise``; ``exit 3`` and ``signal 9`` (the worker dies so);
     ``lost`` (its node goes); ``dead`` (it was dead before the job came); ``hang`` (until killed);
-    ``sleep 5`` (seconds, then ok). ``latency_s`` is how long an attempt is under way to its worker.
+    ``sleep 5`` (seconds, then ok). ``latency_s`` is how long an attempt is under way to its worker;
+    with ``spoils`` a job that raised leaves its worker's state to be made anew.
     """
 
-    def __init__(self, latency_s: float = 0.001) -> None:
+    def __init__(self, latency_s: float = 0.001, spoils: bool = True) -> None:
         self.latency_s = latency_s
+        self.spoils = spoils
         self.starts: list[Start] = []
         self.killed: list[str] = []
         self.queues: dict[str, QueueCore] = {}
@@ -60,6 +63,7 @@ class ScriptedWorkers:
             return await self._act(worker, attempt, flight)
         finally:
             del self._flights[worker.id]
+            flight.over.set()
 
     async def recall(self, worker: WorkerRef, token: Token) -> bool:
         flight = self._flights.get(worker.id)
@@ -70,7 +74,7 @@ class ScriptedWorkers:
 
     async def wait_idle(self, worker: WorkerRef) -> bool:
         while worker.id in self._flights:
-            await asyncio.sleep(self.latency_s)
+            await self._flights[worker.id].over.wait()
         return worker.id not in self.dead
 
     def kill(self, worker: WorkerRef) -> None:
@@ -96,7 +100,7 @@ class ScriptedWorkers:
         self.starts.append(Start(attempt.token.job_id, attempt.token.attempt, worker.id, asyncio.get_running_loop().time()))
         match word:
             case "raise":
-                return Raised(Failure("exception", "ValueError", "as scripted", "Traceback: as scripted"))
+                return Raised(Failure("exception", "ValueError", "as scripted", "Traceback: as scripted"), self.spoils)
             case "exit" | "signal" | "lost":
                 self.dead.add(worker.id)
                 return _death(word, argument)

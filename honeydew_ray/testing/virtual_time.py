@@ -81,11 +81,20 @@ class VirtualClock:
 
 
 def run_virtual(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end under virtual time, and cancel what it leaves running."""
+    """Run a coroutine to its end under virtual time, and cancel what it leaves running.
+
+    Raises what it raises, or else what a task or a timer raised that nobody waited for.
+    """
     with_loop = VirtualTimeLoop()
+    unheard: list[BaseException] = []
+    with_loop.set_exception_handler(lambda _, context: unheard.append(context.get("exception") or RuntimeError(context["message"])))
     try:
-        return with_loop.run_until_complete(work)
+        value = with_loop.run_until_complete(work)
+        if unheard:
+            raise unheard[0]
+        return value
     finally:
+        with_loop.set_exception_handler(lambda _, context: None)
         left = asyncio.all_tasks(with_loop)
         for task in left:
             task.cancel()
