@@ -288,7 +288,8 @@ class QueueCore:
             self._concluded(monitor, record, frees)
 
     def _concluded(self, monitor: JobMonitor, record: JobRecord, frees: bool) -> None:
-        del self._monitors[record.id]
+        if self._monitors.get(record.id) is monitor:  # else the store had put the job back before it failed, and it was issued again
+            del self._monitors[record.id]
         self._called_off.discard(record.id)
         if frees:
             self.workforce.finished(monitor)
@@ -375,7 +376,7 @@ class QueueCore:
         for job in held:
             if job.state in _FINAL:  # in the dead list, for longer than ends are kept
                 self.replies.send(client, JobSnapshot.of(job))
-        missing = set(unknown) - {job.id for job in held}
+        missing = set(unknown) - {job.id for job in held} - self._monitors.keys()
         dead = {job.id for job in held if job.state in _FINAL}
         for job_id in job_ids:
             if job_id not in missing and job_id not in dead:

@@ -19,7 +19,7 @@ from honeydew_ray.failure import Failure
 from honeydew_ray.job import Token
 from honeydew_ray.transport import Died, Lost, NotStarted
 
-_REMOTE_READ_TIMEOUT_S = 10.0
+_REMOTE_TIMEOUT_S = 10.0
 
 
 async def examine(worker: WorkerRef, token: Token, error: Exception, own_node: str) -> Died | Lost | NotStarted:
@@ -29,7 +29,7 @@ async def examine(worker: WorkerRef, token: Token, error: Exception, own_node: s
     if worker.node != own_node and not await asyncio.to_thread(cluster.node_is_alive, worker.node):
         return Lost(_node_lost(worker))
     try:
-        recording = await _recording(worker, own_node)
+        recording = await bury(worker, own_node)
     except Exception:  # the node went away, or has no process to spare
         if not await asyncio.to_thread(cluster.node_is_alive, worker.node):
             return Lost(_node_lost(worker))
@@ -54,14 +54,15 @@ def cause(recording: Recording | None, error: Exception) -> Failure:
     return Failure("signal", "WorkerKilled", text, signal=int(signal.SIGKILL))
 
 
-async def _recording(worker: WorkerRef, own_node: str) -> Recording | None:
+async def bury(worker: WorkerRef, own_node: str) -> Recording | None:
+    """Make sure that a worker that Ray has declared dead is dead, and take what it left, on its own node."""
     if worker.node == own_node:
-        return blackbox.read(worker.id)
+        return await asyncio.to_thread(blackbox.bury, worker.id)
     there = NodeAffinitySchedulingStrategy(worker.node, soft=False)
-    reader: Any = ray.remote(blackbox.read).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-    ref = reader.remote(worker.id)
+    remote: Any = ray.remote(blackbox.bury)
+    ref = remote.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(worker.id)
     try:
-        return await asyncio.wait_for(ref, _REMOTE_READ_TIMEOUT_S)
+        return await asyncio.wait_for(ref, _REMOTE_TIMEOUT_S)
     except asyncio.TimeoutError:
         with contextlib.suppress(Exception):
             ray.cancel(ref)

@@ -144,11 +144,6 @@ class WorkerActor:
         with self._lock:
             self._lock.wait_for(lambda: self._current is None)
 
-    @ray.method(concurrency_group="control")
-    def leave(self) -> None:
-        """The process is about to be ended in good order."""
-        self._box.remove()
-
     def _make_state(self) -> Any:
         if self._spec.state is None:
             return None

@@ -12,9 +12,10 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
-from honeydew_ray.actors import cluster, names
+from honeydew_ray.actors import autopsy, cluster, names
 from honeydew_ray.actors.room import has_room
 from honeydew_ray.actors.worker_actor import InitFailed, WorkerActor, WorkerSpec
+from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.errors import QueueNotFound
 from honeydew_ray.failure import Failure, exception_text
 from honeydew_ray.roster import Roster, Spoilt
@@ -23,7 +24,6 @@ from honeydew_ray.supervisor import Action, Init, Kill, Spawn, Supervisor
 _LOOK_FOR_QUEUE_S = 0.25
 _ATTEND_S = 30.0
 _ROOM_CHECK_S = 1.0
-_LEAVE_S = 1.0
 _CONTROL_THREADS = 8
 
 
@@ -62,6 +62,7 @@ class WorkerGroup:
         self._queue: Any = None
         self._started: asyncio.Future[None] | None = None
         self._stopping = False
+        self._node = ray.get_runtime_context().get_node_id()
         ray.get_runtime_context().current_actor.start.remote()  # so that a process that Ray restarted begins too
 
     async def start(self) -> None:
@@ -77,7 +78,7 @@ class WorkerGroup:
         if self._queue is not None:
             with contextlib.suppress(RayError):  # a queue that is gone has nothing to take back
                 await self._queue.retire.remote(worker_ids, self._spec.shutdown_s)
-        await asyncio.gather(*(self._end(worker_id) for worker_id in worker_ids))
+        await asyncio.gather(*(self._end(view.ref) for view in self._supervisor.views()))
         if self._queue is not None:
             with contextlib.suppress(RayError):
                 await self._queue.remove_group.remote(self._spec.group)
@@ -170,13 +171,12 @@ class WorkerGroup:
             with contextlib.suppress(Exception):  # dead already
                 ray.kill(handle, no_restart=True)
 
-    async def _end(self, worker_id: str) -> None:
-        handle = self._handles.get(worker_id)
-        if handle is None:
-            return
-        with contextlib.suppress(RayError, asyncio.TimeoutError):
-            await asyncio.wait_for(handle.leave.remote(), _LEAVE_S)
-        self._kill(worker_id)
+    async def _end(self, worker: WorkerRef) -> None:
+        """Kill a worker and return when its process has ended."""
+        self._kill(worker.id)
+        if worker.node:  # else it never came up
+            with contextlib.suppress(RayError, asyncio.TimeoutError):  # its node is gone, and the process with it
+                await autopsy.bury(worker, self._node)
 
     # -- the queue -------------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+"""Who hears how a job ended; and that one id is one job."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from honeydew_ray.failure_modes.retry import Retry
+from honeydew_ray.job import JobState
+from honeydew_ray.stores.base import Query
+from tests.unit.harness import Bench, Rig, virtual
+
+
+@virtual
+async def test_the_client_that_submitted_is_sent_the_end_without_asking_for_it() -> None:
+    bench = await Bench(rig=Rig(spoils=False)).open(workers=1)
+    ids = await bench.submit_all("ok", "raise", client="me")
+    silent = await bench.submit("ok", client=None)
+    await bench.end(silent)
+    got = await bench.collect()
+    assert [job_id for _, job_id in got] == ids
+    assert await bench.collect(acknowledged=got[-1][0]) == []
+
+
+@pytest.mark.parametrize("when", ["pending", "delayed", "running", "deciding"])
+@virtual
+async def test_the_same_id_again_is_the_same_job(when: str) -> None:
+    bench = await Bench(Retry(1, delay_s=5), rig=Rig(spoils=False)).open(workers=0 if when == "pending" else 1)
+    script = ["raise", "ok"] if when == "deciding" else "sleep 3"
+    job_id = await bench.submit(script, delay_s=3 if when == "delayed" else 0)
+    await asyncio.sleep(1)
+    await bench.submit("raise", id=job_id, client="again", priority=9)
+    if when == "pending":
+        await bench.group.ready("w1")
+    assert (await bench.end(job_id)).state is JobState.DONE
+    await asyncio.sleep(20)
+    assert len(bench.started()) == (2 if when == "deciding" else 1)
+    assert [job_id for _, job_id in await bench.collect("me")] == [job_id]
+    assert [job_id for _, job_id in await bench.collect("again")] == [job_id]
+
+
+@pytest.mark.parametrize(("script", "state"), [("ok", JobState.DONE), ("raise", JobState.ABANDONED)])
+@virtual
+async def test_the_same_id_after_the_end_does_not_run_again_and_who_asks_gets_the_end(script: str, state: JobState) -> None:
+    bench = await Bench().open(workers=2)
+    job_id = await bench.submit(script)
+    await bench.end(job_id)
+    await bench.submit("ok", id=job_id, client="again")
+    assert [name for _, name in await bench.collect("again")] == [job_id]
+    assert await bench.state(job_id) is state
+    assert bench.started() == [job_id]
+
+
+@virtual
+async def test_the_same_id_after_a_cancel_stays_cancelled() -> None:
+    bench = await Bench().open()
+    job_id = await bench.submit()
+    await bench.core.cancel(job_id)
+    await bench.submit(id=job_id, client="again")
+    await bench.group.ready("w1")
+    await asyncio.sleep(10)
+    assert bench.started() == []
+    assert [name for _, name in await bench.collect("again")] == [job_id]
+
+
+@virtual
+async def test_one_id_twice_in_one_call_is_one_job() -> None:
+    bench = await Bench().open(workers=2)
+    job = bench.job("ok")
+    await bench.core.enqueue([job, job])
+    await bench.end(job.id)
+    assert bench.started() == [job.id]
+
+
+@virtual
+async def test_the_end_of_a_job_is_told_to_all_who_wait_and_to_those_who_ask_later() -> None:
+    bench = await Bench(result_ttl_s=100).open(workers=1)
+    job_id = await bench.submit("sleep 1", client="submitter")
+    assert await bench.core.expect([job_id, "nobody"], "early") == ["nobody"]
+    assert (await bench.collect("early", patience_s=10))[0][1] == job_id
+    assert (await bench.collect("submitter"))[0][1] == job_id
+    await asyncio.sleep(50)
+    assert await bench.core.expect([job_id], "late") == []
+    assert (await bench.collect("late"))[0][1] == job_id
+    await asyncio.sleep(50)
+    assert await bench.core.expect([job_id], "too late") == [job_id]
+    assert await bench.core.describe(job_id) is None
+
+
+@virtual
+async def test_the_end_of_an_abandoned_job_is_known_as_long_as_it_is_in_the_dead_list() -> None:
+    bench = await Bench(result_ttl_s=100).open(workers=1)
+    job_id = await bench.submit("raise")
+    await bench.end(job_id)
+    await asyncio.sleep(1000)
+    assert await bench.core.expect([job_id], "late") == []
+    assert (await bench.collect("late"))[0][1] == job_id
+    assert await bench.state(job_id) is JobState.ABANDONED
+    await bench.submit("ok", id=job_id, client="again")
+    await asyncio.sleep(10)
+    assert bench.started() == [job_id], "and its id is not free"
+
+
+@virtual
+async def test_a_description_carries_no_result_but_all_the_rest() -> None:
+    bench = await Bench().open(workers=1)
+    job_id = await bench.submit("ok")
+    await bench.end(job_id)
+    snapshot = await bench.core.describe(job_id)
+    assert snapshot is not None
+    assert (snapshot.state, snapshot.attempts, snapshot.method, snapshot.result) == (JobState.DONE, 1, "work", None)
+    assert await bench.core.describe("nobody") is None
+
+
+@virtual
+async def test_jobs_are_listed_page_by_page() -> None:
+    bench = await Bench().open()
+    ids = await bench.submit_all(*["ok"] * 5)
+    page = await bench.core.page(Query(state=JobState.PENDING), limit=3)
+    rest = await bench.core.page(Query(state=JobState.PENDING), page.cursor, limit=3)
+    assert [job.id for job in [*page.jobs, *rest.jobs]] == ids
+    assert rest.cursor is None
