@@ -9,7 +9,7 @@ from typing import Any
 
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.failure import Failure, exception_text, exception_traceback
-from honeydew_ray.job import JobRecord
+from honeydew_ray.job import JobRecord, Token
 from honeydew_ray.payload import Payload
 from honeydew_ray.transport import Attempt, Died, Lost, NotStarted, Raised, Report, Returned, Transport
 
@@ -71,22 +71,26 @@ class JobMonitor:
     dead; so no second attempt starts while the first may still run.
     """
 
-    def __init__(self, job: JobRecord, worker: WorkerRef, transport: Transport) -> None:
+    def __init__(self, job: JobRecord, worker: WorkerRef, transport: Transport, resumed: Token | None = None) -> None:
         self.job = job
+        self.token = resumed or job.token  # under which the worker has it
         self.worker = worker
         self.progress: Any = None
         self.ordered: Order | None = None
         self.answered = False  # the worker has finished with the attempt, one way or another
         self.concluded: asyncio.Future[JobRecord] = asyncio.get_running_loop().create_future()
         self._transport = transport
+        self._resumed = resumed is not None
 
     async def watch(self) -> tuple[Verdict, WorkerFate]:
-        """Issue the attempt and follow it to its end. Never raises."""
+        """Issue the attempt, or take it over from an earlier process of the queue, and follow it to its end. Never raises."""
         job = self.job
-        attempt = Attempt(job.token, job.method, job.is_function, job.payload)
         timer = None if job.timeout_s is None else asyncio.get_running_loop().call_later(job.timeout_s, self.end, Order.TIMEOUT)
         try:
-            report = await self._transport.run(self.worker, attempt)
+            if self._resumed:
+                report = await self._transport.resume(self.worker, self.token)
+            else:
+                report = await self._transport.run(self.worker, Attempt(self.token, job.method, job.is_function, job.payload))
         except Exception as error:  # a fault of the transport: the attempt's end is unknown, so make sure of it
             self._transport.kill(self.worker)
             return Interrupted(self._placed(_fault_of_monitor(error))), WorkerFate.GONE

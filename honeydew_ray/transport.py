@@ -63,11 +63,30 @@ class Lost:
 Report = Returned | Raised | NotStarted | Died | Lost
 
 
+class Holding(NamedTuple):
+    """A worker that outlived an earlier process of the queue, and the attempts it holds: running, or ended and not settled."""
+
+    worker: WorkerRef
+    tokens: tuple[Token, ...]
+
+
 class Transport(Protocol):
     """The queue's way to workers and to other queues."""
 
     async def run(self, worker: WorkerRef, attempt: Attempt) -> Report:
         """Issue an attempt to a free worker and wait for its end, however it ends."""
+        ...
+
+    async def survivors(self, queue: str) -> Sequence[Holding]:
+        """The workers that outlived an earlier process of this queue, and what they hold."""
+        ...
+
+    async def resume(self, worker: WorkerRef, token: Token) -> Report:
+        """Wait for the end of an attempt that such a worker holds, however it ends."""
+        ...
+
+    def settled(self, worker: WorkerRef, token: Token) -> None:
+        """The store has what came of an attempt: the worker need not keep its answer any longer."""
         ...
 
     async def recall(self, worker: WorkerRef, token: Token) -> bool:

@@ -63,18 +63,20 @@ class Workforce:
         self._note_change()
         return [view.ref for view in roster.workers if view.ready and self._is_news(view)]
 
-    def adopt(self, worker: WorkerRef) -> None:
-        """A worker that runs nothing joins, or is back with its state made anew."""
+    def adopt(self, worker: WorkerRef, serving: JobMonitor | None = None) -> None:
+        """A worker joins, running nothing or the job of ``serving``, or is back with its state made anew."""
         view = self._view(worker.id)
         if view is None or not view.ready or worker.id in self._barred:
             return  # gone again, or spoilt again, while it was being adopted
         member = self._workers.get(worker.id)
         if member is None:
-            member = self._workers[worker.id] = _Worker(worker, view.epoch)
+            member = self._workers[worker.id] = _Worker(worker, view.epoch, serving=serving)
         elif member.serving is not None or (member.spoilt and view.epoch <= member.epoch):
             return  # it was adopted twice, and given a job in between
         member.epoch, member.spoilt = view.epoch, False
-        self._release(member)
+        if member.serving is None:
+            self._release(member)
+        self._note_change()
 
     def remove_group(self, group: str) -> None:
         """A group is gone, and its workers with it."""

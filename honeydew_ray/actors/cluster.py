@@ -58,6 +58,14 @@ def find_group(queue: str, group: str) -> Any:
         raise WorkersNotFound(f"no worker group {group!r} runs for queue {queue!r}") from None
 
 
+def find_worker(worker_id: str) -> Any:
+    """The handle of a worker's actor; None if it is gone."""
+    try:
+        return ray.get_actor(names.worker_actor(worker_id), namespace=names.NAMESPACE)
+    except ValueError:
+        return None
+
+
 class NameTaken(HoneydewError):
     """An actor of that name lives already."""
 

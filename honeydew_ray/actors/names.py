@@ -47,9 +47,10 @@ def groups_among(names: list[str], queue: str | None = None) -> list[tuple[str, 
     return sorted((of, group) for of, group in pairs if queue is None or of == queue)
 
 
-def workers_among(names: list[str], queue: str, group: str) -> list[str]:
-    """The ids of a group's workers whose actors are among these."""
-    pattern = re.compile(re.escape(f"{_WORKER}{queue}/{group}/") + r"\d+-\w+")
+def workers_among(names: list[str], queue: str, group: str | None = None) -> list[str]:
+    """The ids of a queue's workers, or of one group's, whose actors are among these."""
+    groups = "[^/]+" if group is None else re.escape(group)
+    pattern = re.compile(re.escape(f"{_WORKER}{queue}/") + groups + r"/\d+-\w+")
     return sorted(name.removeprefix(_WORKER) for name in names if pattern.fullmatch(name))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
-from honeydew_ray.actors import autopsy, cluster, objects
+from honeydew_ray.actors import autopsy, cluster, names, objects
 from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.actors.worker_actor import Answer
 from honeydew_ray.dispatchers.base import WorkerRef
@@ -19,9 +19,10 @@ from honeydew_ray.errors import HoneydewError
 from honeydew_ray.failure import Failure, exception_text
 from honeydew_ray.job import JobRecord, Token
 from honeydew_ray.payload import Payload
-from honeydew_ray.transport import Attempt, Lost, NotStarted, Raised, Report, Returned
+from honeydew_ray.transport import Attempt, Holding, Lost, NotStarted, Raised, Report, Returned
 
 _RETRY_S = 0.2
+_SILENCE_S = 30.0  # how long a worker may take to say what it holds: its job may hold the interpreter for a while
 
 
 class RayTransport:
@@ -29,6 +30,7 @@ class RayTransport:
 
     def __init__(self) -> None:
         self._handles: dict[str, Any] = {}
+        self._settled: dict[str, list[tuple[Any, ...]]] = {}  # by worker: what to tell it with its next job
         self._node = ray.get_runtime_context().get_node_id()
 
     def know(self, handles: Mapping[str, Any]) -> None:
@@ -39,6 +41,7 @@ class RayTransport:
         """Drop the handles of a group's workers that are no more."""
         for worker_id in [known for known in self._handles if known.startswith(group_prefix) and known not in worker_ids]:
             del self._handles[worker_id]
+            self._settled.pop(worker_id, None)
 
     async def run(self, worker: WorkerRef, attempt: Attempt) -> Report:
         """Issue an attempt to a free worker and wait for its end, however it ends."""
@@ -46,8 +49,37 @@ class RayTransport:
         if handle is None:  # its group dropped it after it was chosen
             return NotStarted(worker_alive=False)
         token, method, is_function, arguments = attempt
-        message = pack((*token, method, is_function, arguments.data))
+        message = pack((tuple(token), self._settled.pop(worker.id, ()), method, is_function, arguments.data))
         running = handle.run.remote(message, arguments.buffers) if arguments.buffers else handle.run.remote(message)
+        return await self._report(worker, handle, token, running)
+
+    async def resume(self, worker: WorkerRef, token: Token) -> Report:
+        """Wait for the end of an attempt that an earlier process of this queue issued, and that the worker holds."""
+        handle = self._handles.get(worker.id)
+        if handle is None:
+            return NotStarted(worker_alive=False)
+        return await self._report(worker, handle, token, handle.answer_of.remote(token))
+
+    async def survivors(self, queue: str) -> list[Holding]:
+        """The workers that outlived an earlier process of this queue, and what they hold."""
+        actor_names = await asyncio.to_thread(cluster.actor_names)
+        found = await asyncio.gather(*(self._survivor(worker_id) for worker_id in names.workers_among(actor_names, queue)))
+        return [holding for holding in found if holding is not None]
+
+    async def _survivor(self, worker_id: str) -> Holding | None:
+        handle = await asyncio.to_thread(cluster.find_worker, worker_id)
+        if handle is None:
+            return None
+        try:
+            who = await asyncio.wait_for(handle.who_am_i.remote(), _SILENCE_S)
+            tokens = await asyncio.wait_for(handle.holding.remote(), _SILENCE_S)
+        except (RayError, asyncio.TimeoutError):  # dead, or as good as dead: what it holds will be given to others
+            await self._end(handle)
+            return None
+        self._handles.setdefault(worker_id, handle)
+        return Holding(WorkerRef(worker_id, who.node, who.labels), tuple(tokens))
+
+    async def _report(self, worker: WorkerRef, handle: Any, token: Token, running: Any) -> Report:
         try:
             answer = Answer(*unpack(await running))
             large = await self._fetch(handle, token, answer.buffer_sizes) if answer.buffer_sizes else ()
@@ -68,6 +100,11 @@ class RayTransport:
         fetched = handle.fetch.remote(token)
         await fetched
         return objects.returned(fetched, sizes)
+
+    def settled(self, worker: WorkerRef, token: Token) -> None:
+        """The store has what came of an attempt: the worker need not keep its answer."""
+        if worker.id in self._handles:
+            self._settled.setdefault(worker.id, []).append(tuple(token))
 
     async def recall(self, worker: WorkerRef, token: Token) -> bool:
         """Take an attempt back: True if it has not started, and now never will."""
@@ -118,15 +155,22 @@ class RayTransport:
 
     async def _fenced(self, worker: WorkerRef, handle: Any, error: Exception) -> Report:
         """Out of sight is not dead: kill the worker, and return once it is known to be dead."""
+        await self._end(handle)
+        with contextlib.suppress(RayError, asyncio.TimeoutError):  # its node is out of reach: Ray's word must do
+            await autopsy.bury(worker, self._node)
+        return Lost(Failure("unresponsive", "WorkerUnavailable", f"the worker stopped answering and was killed: {exception_text(error)}"))
+
+    async def _end(self, handle: Any) -> None:
+        """Kill a worker until Ray says that it is dead."""
         while True:
-            self.kill(worker)
+            with contextlib.suppress(Exception):  # dead already
+                ray.kill(handle, no_restart=True)
             try:
                 await handle.who_am_i.remote()
             except ActorUnavailableError:
                 pass
             except RayError:
-                text = f"the worker stopped answering and was killed: {exception_text(error)}"
-                return Lost(Failure("unresponsive", "WorkerUnavailable", text))
+                return
             await asyncio.sleep(_RETRY_S)
 
 

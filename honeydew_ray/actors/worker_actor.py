@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -63,8 +63,9 @@ class WorkerActor:
     """The user's class comes to life here.
 
     ``init`` and ``run`` share one thread, so that state bound to a thread (a database connection)
-    works. Everything else runs in the control group and answers while a job runs. Invariant: a
-    token that was recalled is never begun, and one that was begun is never recalled.
+    works. Everything else runs in the control group and answers while a job runs. Invariants: a token
+    that was recalled is never begun, and one that was begun is never recalled; an answer is kept
+    until the queue says that it is settled, so that a queue that lost its process can ask again.
     """
 
     def __init__(self, worker_id: str, spec: WorkerSpec) -> None:
@@ -73,9 +74,8 @@ class WorkerActor:
         self._epoch = 0
         self._lock = threading.Condition()
         self._current: Token | None = None
-        self._begun: Token | None = None
+        self._kept: dict[Token, tuple[bytes, list[Any]]] = {}  # answers and large buffers that the queue has yet to settle
         self._recalled: set[Token] = set()
-        self._large: list[Any] = []  # of the result of the last attempt
         self._watcher = threading.Event()
         self._queue: Any = None
         self._box = BlackBox(worker_id)
@@ -92,21 +92,21 @@ class WorkerActor:
         return None
 
     def run(self, attempt: bytes, buffers: tuple[StoredBuffer, ...] = ()) -> bytes:
-        """Run a job: what became of it, an `Answer`, packed. `fetch` gives the large buffers of its result, until the next job."""
-        job_id, number, incarnation, method, is_function, data = unpack(attempt)
-        token = Token(job_id, number, incarnation)
-        if not self._begin(token):
+        """Run a job: what became of it, an `Answer`, packed. It is kept until the queue has settled it."""
+        token, settled, method, is_function, data = unpack(attempt)
+        token = Token(*token)
+        if not self._begin(token, settled):
             return pack(())
         try:
             value = self._call(token, method, is_function, Payload(data, buffers))
             result, large = payload.dumps(value, "the job's result")
-            self._large = as_arguments(large)
-            return pack((result, tuple(array.nbytes for array in self._large)))
+            arrays = as_arguments(large)
+            answer = pack((result, tuple(array.nbytes for array in arrays)))
         except BaseException as error:  # whatever a job raises is the job's failure and must not end the worker
-            return pack((None, (), self._failure(error), self._spoils()))
-        finally:
-            set_running(None)
-            self._end()
+            answer, arrays = pack((None, (), self._failure(error), self._spoils())), []
+        set_running(None)
+        self._end(token, answer, arrays)
+        return answer
 
     @ray.method(concurrency_group="control")
     def who_am_i(self) -> WhoAmI:
@@ -124,19 +124,30 @@ class WorkerActor:
 
     @ray.method(concurrency_group="control")
     def fetch(self, token: Token) -> list[Any]:
-        """The large buffers of the result that this attempt returned."""
-        if token != self._begun:
-            raise LookupError(f"{token} is not the last attempt of this worker")
-        return self._large
+        """The large buffers of the result of an attempt that is not settled."""
+        return self._kept[token][1]
 
     @ray.method(concurrency_group="control")
     def recall(self, token: Token) -> bool:
         """Take an attempt back: True if it was not begun, and now never will be."""
         with self._lock:
-            if self._begun == token:
+            if token == self._current or token in self._kept:
                 return False
             self._recalled.add(token)
             return True
+
+    @ray.method(concurrency_group="control")
+    def holding(self) -> list[Token]:
+        """The attempts that are not settled: the one that runs, if one does, and those whose answers are kept."""
+        with self._lock:
+            return [*self._kept, *([] if self._current is None else [self._current])]
+
+    @ray.method(concurrency_group="control")
+    def answer_of(self, token: Token) -> bytes:
+        """The answer of an attempt that this worker holds, once it has one."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._current != token)
+            return self._kept[token][0]
 
     @ray.method(concurrency_group="control")
     def wait_idle(self) -> None:
@@ -160,19 +171,21 @@ class WorkerActor:
             print(f"init_failed could not be asked: {exception_text(fault)}", file=sys.stderr)
             return None
 
-    def _begin(self, token: Token) -> bool:
+    def _begin(self, token: Token, settled: Sequence[tuple[Any, ...]]) -> bool:
         with self._lock:
+            for done in settled:
+                self._kept.pop(Token(*done), None)
             if token in self._recalled:
                 self._recalled.discard(token)
                 return False
-            self._current = self._begun = token
-            self._large = []
+            self._current = token
         self._box.begun(token_text(token))
         return True
 
-    def _end(self) -> None:
+    def _end(self, token: Token, answer: bytes, arrays: list[Any]) -> None:
         with self._lock:
             self._current = None
+            self._kept[token] = answer, arrays
             self._lock.notify_all()
 
     def _call(self, token: Token, method: str, is_function: bool, arguments: Payload) -> Any:

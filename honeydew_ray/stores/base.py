@@ -17,6 +17,7 @@ class Opened:
     incarnation: str  # new at each opening; part of every token
     suspended: bool = False  # as last remembered
     held: Sequence[JobRecord] = ()  # jobs that were in progress when it was last closed or lost
+    ended: Sequence[JobRecord] = ()  # jobs that ended lately, for waiters who have not heard, as far as the store keeps them
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobId, JobRecord, Token
 from honeydew_ray.payload import Payload, dumps_whole
 from honeydew_ray.queue_core import QueueCore
-from honeydew_ray.transport import Attempt, Died, Lost, NotStarted, Raised, Report, Returned
+from honeydew_ray.transport import Attempt, Died, Holding, Lost, NotStarted, Raised, Report, Returned
 
 
 @dataclass(slots=True)
@@ -54,10 +54,29 @@ class ScriptedWorkers:
         self.queues: dict[str, QueueCore] = {}
         self.dead: set[str] = set()
         self._flights: dict[str, _Flight] = {}
+        self._kept: dict[Token, tuple[WorkerRef, asyncio.Task[Report]]] = {}  # attempts that no queue has settled
 
     async def run(self, worker: WorkerRef, attempt: Attempt) -> Report:
         assert worker.id not in self._flights, f"worker {worker.id} was given two jobs at once"
-        flight = self._flights[worker.id] = _Flight(attempt.token)
+        self._flights[worker.id] = _Flight(attempt.token)
+        task = asyncio.ensure_future(self._fly(worker, attempt))
+        self._kept[attempt.token] = worker, task
+        return await asyncio.shield(task)  # a queue that loses its process does not stop its workers
+
+    async def resume(self, worker: WorkerRef, token: Token) -> Report:
+        return await asyncio.shield(self._kept[token][1])
+
+    async def survivors(self, queue: str) -> list[Holding]:
+        await asyncio.sleep(self.latency_s)
+        workers = {worker for worker, _ in self._kept.values() if worker.id not in self.dead}
+        return [Holding(worker, tuple(token for token, (holder, _) in self._kept.items() if holder == worker))
+                for worker in sorted(workers, key=lambda worker: worker.id)]
+
+    def settled(self, worker: WorkerRef, token: Token) -> None:
+        self._kept.pop(token, None)
+
+    async def _fly(self, worker: WorkerRef, attempt: Attempt) -> Report:
+        flight = self._flights[worker.id]
         try:
             await asyncio.sleep(self.latency_s)
             return await self._act(worker, attempt, flight)

@@ -7,7 +7,6 @@ import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from honeydew_ray import lifecycle
@@ -149,7 +148,9 @@ class Bench:
             await self.group.ready(*(f"w{number}" for number in range(1, workers + 1)))
         return self
 
-    def job(self, script: str | list[str] = "ok", *, id: JobId = None, delay_s: float = 0.0, method: str = "work", **facts: Any) -> JobRecord:
+    def job(
+        self, script: str | list[str] = "ok", *, id: JobId = None, delay_s: float = 0.0, method: str = "work", **facts: Any
+    ) -> JobRecord:
         """A new job as a client would send it."""
         job_id = f"j{next(self._ids)}" if id is None else id
         facts.setdefault("client", "me")
@@ -194,6 +195,9 @@ class Bench:
         """The job's state as the queue describes it; None if it does not know it."""
         snapshot = await self.core.describe(job_id)
         return None if snapshot is None else snapshot.state
+
+    async def worker_states(self) -> dict[str, WorkerState]:
+        return {worker.id: worker.state for worker in (await self.core.status()).workers}
 
     def started(self) -> list[JobId]:
         """The ids of the jobs that started, in order, once for each start."""
@@ -292,8 +296,3 @@ class ScriptedMode(FailureMode):
         if isinstance(decision, BaseException):
             raise decision
         return decision
-
-
-def as_seen_from(queue: str, job: JobRecord) -> JobRecord:
-    """A job as another queue would send it here."""
-    return replace(job, queue=queue)

@@ -51,7 +51,7 @@ async def test_one_worker_runs_one_job_at_a_time_in_order() -> None:
     assert await bench.ends(ids) == [JobState.DONE] * 10
     assert bench.started() == ids
     times = [start.at for start in bench.rig.starts]
-    assert all(later - earlier >= 1 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(times[at + 1] - times[at] >= 1 for at in range(9))
 
 
 @virtual
@@ -136,9 +136,10 @@ async def test_a_job_that_falls_due_before_there_is_a_worker_starts_with_the_fir
 async def test_a_wall_clock_that_jumps_neither_loses_nor_stalls_a_delayed_job(jump_s: float) -> None:
     bench = await Bench().open(workers=1)
     job_id = await bench.submit(delay_s=1800)
+    ending = asyncio.ensure_future(bench.end(job_id))
     await asyncio.sleep(100)
     bench.clock.jump(jump_s)
-    await bench.end(job_id)
+    await ending  # nothing but the alarm brings the queue to look
     start, = bench.start_times(job_id)
     if jump_s > 0:
         assert 100 <= start <= 161, "the clock says that it is due: seen at the next look, a minute later at most"
@@ -224,10 +225,14 @@ async def test_a_dispatcher_that_makes_no_choice_loses_no_job_and_does_not_spin(
     dispatcher = Wayward()
     dispatcher.answer = answer
     bench = await Bench(dispatcher=dispatcher).open(workers=2)
-    ids = [await bench.submit() for _ in range(10)]
+    ids: list[str] = []
+    for _ in range(10):
+        ids.append(await bench.submit())
+        await asyncio.sleep(0.01)
+    before = dispatcher.choices
     await asyncio.sleep(60)
     assert bench.started() == []
-    assert dispatcher.choices < 2 * (10 + 60 / 0.5 + 5), "looked at for each event, and twice a second, at most two jobs at a time"
+    assert dispatcher.choices - before <= 2 * (60 / 0.5 + 1), "two jobs twice a second, however many events came"
     dispatcher.wayward = False
     assert await bench.ends(ids) == [JobState.DONE] * 10
     assert bench.started() == ids, "and the jobs kept their places"

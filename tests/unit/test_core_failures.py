@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
-from honeydew_ray.decisions import Discard, MoveTo, Requeue
+from honeydew_ray.decisions import Discard, Requeue
 from honeydew_ray.failure_modes.exponential_retry import ExponentialRetry
 from honeydew_ray.failure_modes.retry import Retry
 from honeydew_ray.job import JobState
@@ -34,9 +33,14 @@ async def test_by_default_a_job_that_raises_goes_to_the_dead_list_and_its_waiter
     assert held.state is JobState.ABANDONED
 
 
-@pytest.mark.parametrize(("script", "kind", "code", "signal"), [("exit 0", "exit", 0, None), ("exit 3", "exit", 3, None), ("signal 11", "signal", None, 11)])
+@pytest.mark.parametrize(
+    ("script", "kind", "code", "signal"),
+    [("exit 0", "exit", 0, None), ("exit 3", "exit", 3, None), ("signal 11", "signal", None, 11)],
+)
 @virtual
-async def test_a_worker_that_dies_under_a_job_fails_it_with_the_reason(script: str, kind: str, code: int | None, signal: int | None) -> None:
+async def test_a_worker_that_dies_under_a_job_fails_it_with_the_reason(
+    script: str, kind: str, code: int | None, signal: int | None
+) -> None:
     bench = await Bench().open(workers=1)
     end = await bench.end(await bench.submit(script))
     assert end.state is JobState.ABANDONED
@@ -201,158 +205,4 @@ async def test_a_job_that_ends_as_its_time_runs_out_ends_once_in_one_way(early_s
         assert await bench.held(job_id) is None
     if "w1" in bench.rig.killed:
         assert not bench.core.workforce.available(), "a worker that was killed is given no more jobs"
-    assert bench.core._monitors == {}
-
-
-# -- redelivery ----------------------------------------------------------------------------------
-
-
-@virtual
-async def test_a_lost_node_redelivers_at_once_and_does_not_count_as_a_failure() -> None:
-    mode = ScriptedMode(Discard())
-    bench = await Bench(mode).open(workers=3)
-    end = await bench.end(await bench.submit(["lost", "lost", "ok"]))
-    assert end.state is JobState.DONE
-    assert end.attempts == 3
-    assert mode.asked == []
-    assert now() < 1
-
-
-@virtual
-async def test_a_redelivered_job_keeps_its_place_in_line() -> None:
-    bench = await Bench().open(workers=2)
-    first, *others = await bench.submit_all(["lost", "ok"], *["sleep 1"] * 3)
-    await bench.ends([first, *others])
-    assert bench.started() == [first, others[0], first, others[1], others[2]]
-
-
-@virtual
-async def test_redeliveries_leave_the_retries_whole() -> None:
-    bench = await Bench(Retry(1), rig=forgiving()).open(workers=3)
-    end = await bench.end(await bench.submit(["lost", "raise", "lost", "ok"]))
-    assert end.state is JobState.DONE
-    assert end.attempts == 4
-
-
-@pytest.mark.parametrize("cap", [0, 1, 4])
-@virtual
-async def test_a_job_given_back_too_often_is_poison_and_meets_the_failure_mode(cap: int) -> None:
-    mode = ScriptedMode(Discard())
-    bench = await Bench(mode, max_redeliveries=cap).open(workers=8)
-    end = await bench.end(await bench.submit("lost"))
-    assert end.state is JobState.ABANDONED
-    assert len(bench.started()) == cap + 1
-    (job, failure), = mode.asked
-    assert failure.kind == "poison"
-    assert job.redeliveries == cap
-    assert "as scripted" in failure.message
-
-
-@virtual
-async def test_a_fault_of_the_transport_kills_the_worker_and_redelivers() -> None:
-    bench = await Bench().open(workers=1)
-    bench.rig.run_error = OSError("unplugged")
-    job_id = await bench.submit("ok")
-    await asyncio.sleep(TICK)
-    assert bench.rig.killed == ["w1"]
-    bench.rig.run_error = None
-    await bench.group.ready("w2")
-    end = await bench.end(job_id)
-    assert end.state is JobState.DONE
-    assert end.attempts == 2
-    assert "unplugged" in str(end.last_error)
-
-
-# -- the failure mode Move -----------------------------------------------------------------------
-
-
-@virtual
-async def test_a_failed_job_moves_under_its_id_and_its_waiter_hears_where() -> None:
-    here = await Bench(ScriptedMode(MoveTo("other"))).open(workers=1)
-    there = await Bench(name="other", rig=here.rig).open()
-    job_id = await here.submit("raise", priority=3)
-    end = await here.end(job_id)
-    assert (end.state, end.moved_to) == (JobState.MOVED, "other")
-    assert end.last_error is not None
-    assert end.last_error.kind == "exception"
-    assert await here.held(job_id) is None
-    arrived = await there.held(job_id)
-    assert arrived is not None
-    assert (arrived.state, arrived.failures, arrived.attempts, arrived.priority) == (JobState.PENDING, 0, 0, 3)
-    assert arrived.last_error == end.last_error
-
-
-@pytest.mark.parametrize(
-    ("target", "error", "trace"),
-    [("nowhere", None, "no queue 'nowhere'"), ("q", None, "to itself"), ("other", OSError("cable cut"), "cable cut")],
-    ids=["missing", "itself", "raises"],
-)
-@virtual
-async def test_a_move_that_fails_leaves_the_job_in_the_dead_list_with_both_errors(target: str, error: Exception | None, trace: str) -> None:
-    bench = await Bench(ScriptedMode(MoveTo(target))).open(workers=1)
-    bench.rig.enqueue_error = error
-    end = await bench.end(await bench.submit("raise"))
-    assert end.state is JobState.ABANDONED
-    assert "as scripted" in str(end.last_error)
-    assert trace in str(end.last_error)
-
-
-@virtual
-async def test_a_slow_move_keeps_the_job_here_until_it_is_there() -> None:
-    here = await Bench(ScriptedMode(MoveTo("other"))).open(workers=1)
-    there = await Bench(name="other", rig=here.rig).open()
-    here.rig.reply_s = 5.0
-    job_id = await here.submit("raise")
-    await asyncio.sleep(4)
-    assert await here.state(job_id) is JobState.IN_PROGRESS
-    assert await there.state(job_id) is JobState.PENDING
-    assert (await here.end(job_id)).state is JobState.MOVED
-
-
-def ping_pong(rig: Any = None) -> tuple[Bench, Bench]:
-    ping = Bench(ScriptedMode(MoveTo("pong"), MoveTo("pong"), Discard()), name="ping", rig=rig or Rig(spoils=False))
-    return ping, Bench(ScriptedMode(MoveTo("ping")), name="pong", rig=ping.rig)
-
-
-@virtual
-async def test_a_job_may_go_there_and_back_again_and_there() -> None:
-    ping, pong = ping_pong()
-    await ping.open(workers=1)
-    await pong.open()
-    await pong.group.ready("v1")
-    job_id = await ping.submit("raise")
-    await asyncio.sleep(1)
-    assert bool(await ping.held(job_id)) is True, "its last failure here put it into the dead list"
-    assert await pong.held(job_id) is None
-    assert await ping.state(job_id) is JobState.ABANDONED
-    assert [start.worker for start in ping.rig.starts] == ["w1", "v1", "w1", "v1", "w1"]
-
-
-@virtual
-async def test_a_job_that_is_back_before_its_leaving_is_settled_is_not_lost() -> None:
-    ping, pong = ping_pong()
-    await ping.open(workers=1)
-    await pong.open()
-    await pong.group.ready("v1")
-    ping.rig.reply_s = 2.0  # the job fails there, and is on its way back, before the word of its arrival is here
-    job_id = await ping.submit("raise")
-    await asyncio.sleep(60)
-    assert await ping.state(job_id) is JobState.ABANDONED
-    assert await ping.held(job_id) is not None
-    assert await pong.held(job_id) is None
-    assert len(ping.rig.starts) == 5
-
-
-@virtual
-async def test_two_queues_that_wait_for_each_other_give_up_and_keep_the_job() -> None:
-    ping, pong = ping_pong()
-    await ping.open(workers=1)
-    await pong.open()
-    await pong.group.ready("v1")
-    ping.rig.reply_s = 1000.0
-    job_id = await ping.submit("raise")
-    await asyncio.sleep(100)
-    assert await pong.state(job_id) is JobState.ABANDONED
-    assert "let go" in str((await pong.end(job_id)).last_error)
-    await asyncio.sleep(1000)
-    assert await ping.state(job_id) is JobState.MOVED
+    assert bench.core.floor.monitors == {}

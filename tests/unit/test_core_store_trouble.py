@@ -72,7 +72,7 @@ async def test_an_end_that_the_store_does_not_take_is_tried_again_and_told_once(
     ends = await bench.collect(patience_s=10)
     assert ends == [(ends[0][0], job_id)]
     assert await bench.collect(acknowledged=ends[0][0], patience_s=10) == []
-    assert bench.core._monitors == {}
+    assert bench.core.floor.monitors == {}
     assert (await bench.end(await bench.submit())).state is JobState.DONE
 
 
@@ -111,7 +111,10 @@ async def test_a_store_that_cannot_be_read_is_read_again_in_time_and_not_in_a_hu
     store = TroubledStore()
     bench = await Bench(store=store).open(workers=1)
     store.failing["reserve"] = 10_000
-    ids = [await bench.submit() for _ in range(50)]
+    ids: list[str] = []
+    for _ in range(50):
+        ids.append(await bench.submit())
+        await asyncio.sleep(0.01)
     before = store.calls["reserve"]
     await asyncio.sleep(30)
     assert bench.started() == []

@@ -78,7 +78,10 @@ def test_a_job_called_off_is_cancelled() -> None:
     assert judged(CalledOff()).state is JobState.CANCELLED
 
 
-@pytest.mark.parametrize(("had", "state"), [(0, JobState.PENDING), (19, JobState.PENDING), (20, JobState.ABANDONED), (25, JobState.ABANDONED)])
+@pytest.mark.parametrize(
+    ("had", "state"),
+    [(0, JobState.PENDING), (19, JobState.PENDING), (20, JobState.ABANDONED), (25, JobState.ABANDONED)],
+)
 def test_an_interrupted_job_is_redelivered_up_to_the_cap(had: int, state: JobState) -> None:
     job = judged(Interrupted(LOST), Discard(), redeliveries=had)
     assert job.state is state

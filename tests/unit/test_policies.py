@@ -48,7 +48,9 @@ class Unprintable(BaseException):
     __repr__ = __str__
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(1), asyncio.CancelledError(), GeneratorExit(), Unprintable()])
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), StopIteration(1), asyncio.CancelledError(), GeneratorExit(), Unprintable()]
+)
 def test_what_would_end_a_loop_or_upset_a_future_comes_as_a_plain_error(error: BaseException) -> None:
     with pytest.raises(RuntimeError, match=type(error).__name__):
         call(raising(error))
@@ -129,7 +131,9 @@ def test_successes_are_told_in_order_and_one_that_raises_does_not_stop_the_other
     assert "raised on job 1" in caplog.text
 
 
-def test_a_success_mode_far_behind_drops_and_counts_and_the_queue_goes_on(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_success_mode_far_behind_drops_and_counts_and_the_queue_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(policies, "_MAX_UNTOLD", 3)
     mode = Listener(4)
     mode.go_on.clear()

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from honeydew_ray import progress as module
 from honeydew_ray.progress import MAX_CHARS, NotInJob, ProgressSender, RunningJob, current_worker, progress, set_running
 
 
 class FakeTimer:
     """Goes off when the test says so."""
 
-    made: list[FakeTimer] = []
+    made: ClassVar[list[FakeTimer]] = []
 
     def __init__(self, interval_s: float, over: Callable[[], None]) -> None:
         self.interval_s = interval_s
@@ -42,7 +41,7 @@ class FakeTimer:
 @pytest.fixture
 def timers(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeTimer]]:
     monkeypatch.setattr(FakeTimer, "made", [])
-    monkeypatch.setattr(module.threading, "Timer", FakeTimer)
+    monkeypatch.setattr(threading, "Timer", FakeTimer)
     yield FakeTimer
     set_running(None)
 

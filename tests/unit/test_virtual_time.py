@@ -91,8 +91,9 @@ def test_an_error_that_nobody_waited_for_is_the_callers_too() -> None:
         raise KeyError("unheard")
 
     async def forget() -> None:
-        asyncio.ensure_future(fail())
+        task = asyncio.ensure_future(fail())
         await settle()
+        del task
 
     def burst() -> None:
         raise KeyError("unheard")

@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def hit(name: str) -> None:
+    """placeholder"""

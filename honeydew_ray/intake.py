@@ -1,0 +1,87 @@
+"""The door of a queue: which jobs may enter, and custody of those that do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from honeydew_ray.errors import QueueNotFound, UnknownMethod
+from honeydew_ray.job import JobId, JobRecord, JobState
+from honeydew_ray.monitor import JobMonitor
+from honeydew_ray.replies import Replies
+from honeydew_ray.stores.base import Store
+from honeydew_ray.workforce import Workforce
+
+
+class Arrival(NamedTuple):
+    """Jobs that one caller wants enqueued, all or none."""
+
+    jobs: Sequence[JobRecord]
+    moved: bool  # they come from another queue
+    accepted: asyncio.Future[None]
+
+
+class Intake:
+    """Takes custody of jobs, several callers' in one write to the store.
+
+    A job whose id is known here - waiting, in hand, abandoned, or ended a while ago - changes
+    nothing; its end still goes to whoever submitted it again.
+    """
+
+    def __init__(self, queue: str, store: Store, replies: Replies, workforce: Workforce, monitors: Mapping[JobId, JobMonitor]) -> None:
+        self.closed = False
+        self._queue = queue
+        self._store = store
+        self._replies = replies
+        self._workforce = workforce
+        self._monitors = monitors
+
+    async def take(self, arrivals: list[Arrival]) -> None:
+        """A command: enqueue what may enter, and tell each caller."""
+        accepted = [arrival for arrival in arrivals if self._may_enter(arrival)]
+        fresh = [job for arrival in accepted for job in arrival.jobs if self._is_fresh(job, arrival.moved)]
+        try:
+            added = {job.id for job, new in zip(fresh, await self._store.enqueue(fresh), strict=True) if new}
+        except Exception as error:
+            if len(accepted) == 1:
+                _refuse(accepted[0], error)
+            else:  # one caller's jobs that the store cannot take must not fail the others'
+                for arrival in accepted:
+                    await self.take([arrival])
+            return
+        for arrival in accepted:
+            self._accept(arrival, added)
+
+    def _accept(self, arrival: Arrival, added: set[JobId]) -> None:
+        for job in arrival.jobs:
+            if job.client is not None and job.id not in added:
+                self._replies.expect(job.id, job.client)
+        if arrival.jobs and arrival.jobs[0].client is not None:
+            self._replies.submitted(arrival.jobs[0].client, len(arrival.jobs))
+        if not arrival.accepted.done():
+            arrival.accepted.set_result(None)
+
+    def _may_enter(self, arrival: Arrival) -> bool:
+        if self.closed:
+            _refuse(arrival, QueueNotFound(f"queue {self._queue!r} is stopping and takes no more jobs"))
+            return False
+        for name in {job.method for job in arrival.jobs if not job.is_function}:
+            if self._workforce.runs_method(name) is False:
+                _refuse(arrival, UnknownMethod(
+                    f"queue {self._queue!r}: no worker has a method {name!r}; its workers run {', '.join(self._workforce.classes())}. "
+                    'Give a method of the worker class, as in submit("classify", photo), or a function, as in submit(math.sqrt, 2)'))
+                return False
+        return True
+
+    def _is_fresh(self, job: JobRecord, moved: bool) -> bool:
+        end = self._replies.find(job.id)
+        if end is not None and moved and end.state is JobState.MOVED:
+            self._replies.drop(job.id)
+            return True
+        return end is None and job.id not in self._monitors  # monitored: its end may be in the store, and not told yet
+
+
+def _refuse(arrival: Arrival, error: Exception) -> None:
+    if not arrival.accepted.done():  # done: whoever asked has left
+        arrival.accepted.set_exception(error)
