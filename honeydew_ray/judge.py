@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from honeydew_ray import lifecycle
+from honeydew_ray import failpoints, lifecycle
 from honeydew_ray.clock import Clock
 from honeydew_ray.decisions import Decision, Discard, MoveTo, Requeue
 from honeydew_ray.errors import HoneydewError
@@ -80,6 +80,7 @@ class Judge:
             if queue == job.queue:
                 raise HoneydewError(f"queue {queue!r} cannot move a failed job to itself; use Retry")
             await self._transport.enqueue(queue, [arriving])
+            failpoints.hit("move.between")
         except Exception as fault:
             return lifecycle.abandoned(job, failure.followed_by(fault, f"moving the job to queue {queue!r}"), self._clock.now())
         return lifecycle.moved(job, queue, self._clock.now(), failure)

@@ -254,7 +254,8 @@ def start_queue(
     mode. ``suspended=None``: as the store remembers. Results are kept for ``result_ttl_s`` seconds
     for whoever asks (the last 10,000 and 64 MiB of them at most). A job given back more than
     ``max_redeliveries`` times through no fault of its own goes to the failure mode as ``poison``.
-    ``ray_options`` places the queue's actor. Raises `QueueAlreadyStarted`, or what the store raises.
+    ``ray_options`` places the queue's actor; without them a store whose files only this node can
+    reach keeps the queue on this node, where Ray restarts it. Raises `QueueAlreadyStarted`, or what the store raises.
     """
     expect_name("start_queue", "name", name)
     _expect("store", store, Store, "MemoryStore()")
@@ -266,8 +267,11 @@ def start_queue(
         expect_seconds("start_queue", "result_ttl_s", result_ttl_s), expect_count("start_queue", "max_redeliveries", max_redeliveries),
     )
     cluster.connect()
+    options = dict(ray_options or {})
+    if store is not None and store.node_local:
+        options.setdefault("scheduling_strategy", cluster.stay_here())
     try:
-        actor = queue_actor.create(QueueSpec(policy, store or MemoryStore(), success_mode), ray_options or {})
+        actor = queue_actor.create(QueueSpec(policy, store or MemoryStore(), success_mode), options)
     except NameTaken:
         raise QueueAlreadyStarted(f'queue {name!r} runs already; get_queue("{name}") finds it') from None
     try:

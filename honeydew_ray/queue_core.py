@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from honeydew_ray import lifecycle
+from honeydew_ray import failpoints, lifecycle
 from honeydew_ray.clock import Clock
 from honeydew_ray.dispatchers.base import Dispatcher
 from honeydew_ray.errors import HoneydewError, JobInProgress, JobNotFound, QueueSuspended
@@ -220,6 +220,7 @@ class QueueCore:
         leaving = self._leaving[job_id] = asyncio.get_running_loop().create_future()
         try:
             await self._transport.enqueue(queue, [lifecycle.arrived(job, queue, self._clock.now())])
+            failpoints.hit("move.between")
         except BaseException:
             await self.floor.insist(lambda: self.floor.put_back([job]))
             raise

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import ray
 from ray.util import list_named_actors  # pyright: ignore[reportUnknownVariableType]
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from honeydew_ray.actors import names
 from honeydew_ray.errors import HoneydewError, QueueNotFound, WorkersNotFound
@@ -98,6 +99,11 @@ def node_is_alive(node: str) -> bool:
     """Whether Ray counts a node as alive. Blocks for a call to the head node."""
     nodes = cast("list[dict[str, Any]]", ray.nodes())
     return any(entry["NodeID"] == node and entry["Alive"] for entry in nodes)
+
+
+def stay_here() -> Any:
+    """The scheduling strategy that keeps an actor on this process's node, and off every other."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def free_cpus() -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from honeydew_ray.payload import Payload
+from honeydew_ray.payload import HeldBuffer, Payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,14 @@ def own(arrays: Sequence[Any]) -> tuple[StoredBuffer, ...]:
     return tuple(StoredBuffer(ray.put(array), array.nbytes) for array in arrays)
 
 
-def refs_of(payload: Payload) -> list[Any]:
-    """The objects of a payload's buffers, to be passed on as arguments of a call."""
-    return [buffer.ref for buffer in payload.buffers if isinstance(buffer, StoredBuffer)]
+def hold(arrays: Sequence[Any]) -> tuple[HeldBuffer, ...]:
+    """Buffers that came as arguments, by value, for a store that outlives this process."""
+    return tuple(HeldBuffer(array.tobytes()) for array in arrays)
+
+
+def forwarded(payload: Payload) -> list[Any]:
+    """A payload's buffers, to be passed on as arguments of a call."""
+    return [buffer.ref if isinstance(buffer, StoredBuffer) else np.frombuffer(buffer.fetch(), dtype=np.uint8) for buffer in payload.buffers]
 
 
 def returned(ref: Any, sizes: Sequence[int]) -> tuple[StoredBuffer, ...]:

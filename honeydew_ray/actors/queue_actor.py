@@ -75,6 +75,7 @@ class QueueActor:
         self._spec = spec
         self._opening: asyncio.Future[QueueCore] | None = None
         self._opened: QueueCore | None = None
+        self._keep = objects.hold if spec.store.durable else objects.own
         self._transport = RayTransport()
         self._clock = SystemClock()
 
@@ -91,7 +92,7 @@ class QueueActor:
         given, rows = unpack(submission)
         common = Submission(*given)
         now = self._clock.now()
-        owned = iter(objects.own(buffers)) if buffers else iter(())
+        owned = iter(self._keep(buffers)) if buffers else iter(())
         jobs = [self._new_job(common, Row(*row), owned, now) for row in rows]
         await core.enqueue(jobs)
         return core.incarnation
@@ -99,7 +100,7 @@ class QueueActor:
     async def arrive(self, jobs: Sequence[JobRecord], counts: Sequence[int], *buffers: Any) -> None:
         """Take custody of jobs from another queue; ``counts`` says how many of the buffers are whose."""
         core = await self._core()
-        owned = iter(objects.own(buffers))
+        owned = iter(self._keep(buffers))
         filled = [replace(job, payload=Payload(job.payload.data, tuple(next(owned) for _ in range(count))))
                   for job, count in zip(jobs, counts, strict=True)]
         await core.enqueue(filled, moved=True)

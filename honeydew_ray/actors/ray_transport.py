@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
+from honeydew_ray import failpoints
 from honeydew_ray.actors import autopsy, cluster, names, objects
 from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.actors.worker_actor import Answer
@@ -51,6 +52,7 @@ class RayTransport:
         token, method, is_function, arguments = attempt
         message = pack((tuple(token), self._settled.pop(worker.id, ()), method, is_function, arguments.data))
         running = handle.run.remote(message, arguments.buffers) if arguments.buffers else handle.run.remote(message)
+        failpoints.hit("disp.post_send")
         return await self._report(worker, handle, token, running)
 
     async def resume(self, worker: WorkerRef, token: Token) -> Report:
@@ -141,10 +143,10 @@ class RayTransport:
         handle = await asyncio.to_thread(cluster.find_queue, queue)
         bare = [replace(job, payload=Payload(job.payload.data), last_error=_without_exception(job.last_error)) for job in jobs]
         counts = [len(job.payload.buffers) for job in jobs]
-        refs = [ref for job in jobs for ref in objects.refs_of(job.payload)]
+        buffers = [buffer for job in jobs for buffer in objects.forwarded(job.payload)]
         while True:
             try:
-                await handle.arrive.remote(bare, counts, *refs)
+                await handle.arrive.remote(bare, counts, *buffers)
                 return
             except RayTaskError as error:
                 raise unwrapped(error) from None

@@ -67,6 +67,9 @@ class Store(ABC):
     durable: ClassVar[bool] = False
     """Whether jobs outlive the queue's process."""
 
+    node_local: ClassVar[bool] = False
+    """Whether only the node that the queue was started on can reach what the store keeps."""
+
     @abstractmethod
     async def open(self, queue: str) -> Opened:
         """Get ready to keep the jobs of this queue. Called once, before anything else."""

@@ -1,0 +1,31 @@
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+"""What a type checker knows of the public API; it is checked, not run."""
+
+from __future__ import annotations
+
+import math
+
+from typing_extensions import assert_type
+
+import honeydew_ray as honeydew
+
+
+class Classifier:
+    def __init__(self, weights: str) -> None: ...
+
+    def classify(self, photo: bytes, *, top: int = 1) -> str:
+        return ""
+
+
+def usage(photos: honeydew.Queue) -> None:
+    assert_type(photos.submit(Classifier.classify, b"photo"), honeydew.Job[str])
+    assert_type(photos.submit(Classifier.classify, b"photo", top=3).result(timeout=5), str)
+    assert_type(photos.submit(math.sqrt, 2).result(), float)
+    assert_type(photos.options(delay_s=3).submit(Classifier.classify, b"photo"), honeydew.Job[str])
+    assert_type(photos.submit(Classifier.classify, b"photo").move("other"), honeydew.Job[str])
+    photos.submit(Classifier.classify, 42)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    photos.submit(Classifier.classify)  # pyright: ignore[reportCallIssue]
+
+
+async def waiting(photos: honeydew.Queue) -> None:
+    assert_type(await photos.submit(Classifier.classify, b"photo"), str)

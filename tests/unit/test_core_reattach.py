@@ -1,0 +1,168 @@
+"""A queue that lost its process: it takes over what its workers hold, and gives back only what nobody holds."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from honeydew_ray.failure_modes.base import FailureMode
+from honeydew_ray.failure_modes.retry import Retry
+from honeydew_ray.job import CancelOutcome, JobState
+from honeydew_ray.roster import Spoilt
+from honeydew_ray.status import WorkerState
+from honeydew_ray.stores.base import Opened, Query
+from honeydew_ray.transport import Holding
+from tests.unit.harness import Bench, Rig, TroubledStore, now, virtual
+
+
+class DurableStore(TroubledStore):
+    """Outlives its queue's process, within one test."""
+
+    durable = True
+
+    async def open(self, queue: str) -> Opened:
+        held = (await self.page(Query(state=JobState.IN_PROGRESS))).jobs
+        return Opened((await super().open(queue)).incarnation, held=held)
+
+
+class Shy(Rig):
+    """Workers that cannot be found at first."""
+
+    shy = 0
+
+    async def survivors(self, queue: str) -> list[Holding]:
+        self.shy -= 1
+        if self.shy >= 0:
+            raise OSError("the cluster does not answer")
+        return await super().survivors(queue)
+
+
+async def durable(mode: FailureMode | None = None, workers: int = 1, rig: Rig | None = None) -> Bench:
+    return await Bench(mode, store=DurableStore(), rig=rig or Rig()).open(workers)
+
+
+def lost(bench: Bench) -> None:
+    """The queue's process is no more; its store and its workers are."""
+    floor = bench.core.floor
+    floor.set_alarm(None)
+    for task in list(floor._tasks):
+        task.cancel()
+
+
+async def again(bench: Bench, mode: FailureMode | None = None, workers: int = 1) -> Bench:
+    """The queue in a new process, with the same store and the same workers."""
+    return await Bench(mode, store=bench.store, rig=bench.rig).open(workers)
+
+
+@virtual
+async def test_a_job_that_runs_on_is_watched_on_and_runs_once() -> None:
+    first = await durable()
+    job_id = await first.submit("sleep 10")
+    await asyncio.sleep(1)
+    lost(first)
+    await asyncio.sleep(1)
+    second = await again(first)
+    await asyncio.sleep(1)
+    assert await second.worker_states() == {"w1": WorkerState.BUSY}
+    waiting = await second.submit("ok")
+    assert await second.ends([job_id, waiting]) == [JobState.DONE] * 2
+    assert second.started() == [job_id, waiting]
+    assert await second.store.counts() == await TroubledStore().counts()
+
+
+@virtual
+async def test_an_end_that_came_while_there_was_no_queue_counts() -> None:
+    first = await durable()
+    job_id = await first.submit("sleep 1")
+    await asyncio.sleep(0.5)
+    lost(first)
+    await asyncio.sleep(10)
+    second = await again(first)
+    end = await second.end(job_id)
+    assert (end.state, end.attempts) == (JobState.DONE, 1)
+    assert second.started() == [job_id]
+
+
+@virtual
+async def test_what_nobody_holds_is_redelivered_and_counted() -> None:
+    first = await durable()
+    job_id = await first.submit(["hang", "ok"])
+    await asyncio.sleep(1)
+    lost(first)
+    first.rig.dead.add("w1")
+    second = await Bench(store=first.store, rig=first.rig).open()
+    await second.group.ready("w2")
+    end = await second.end(job_id)
+    assert (end.state, end.attempts) == (JobState.DONE, 2)
+    assert "no live worker holds it" in str(end.last_error)
+
+
+@virtual
+async def test_a_worker_that_died_under_the_job_after_the_queue_came_back_meets_the_failure_mode() -> None:
+    first = await durable()
+    job_id = await first.submit("hang", timeout_s=5)
+    await asyncio.sleep(1)
+    lost(first)
+    second = await again(first)
+    end = await second.end(job_id)
+    assert end.state is JobState.ABANDONED
+    assert end.last_error is not None
+    assert end.last_error.kind == "timeout"
+    assert now() <= 6.1
+
+
+@virtual
+async def test_a_job_that_was_taken_over_can_be_cancelled() -> None:
+    first = await durable()
+    job_id = await first.submit("hang")
+    await asyncio.sleep(1)
+    lost(first)
+    second = await again(first)
+    await asyncio.sleep(1)
+    assert await second.core.cancel(job_id, running=True) is CancelOutcome.CANCELLED
+
+
+@virtual
+async def test_a_job_that_failed_while_there_was_no_queue_leaves_its_worker_spoilt() -> None:
+    first = await durable()
+    job_id = await first.submit(["raise", "ok"])
+    await asyncio.sleep(0)
+    lost(first)
+    await asyncio.sleep(1)
+    second = await again(first, Retry(1), workers=0)
+    await asyncio.sleep(1)
+    await second.group.ready("w1")
+    await asyncio.sleep(1)
+    assert len(second.started()) == 1, "its state has yet to be made anew"
+    assert await second.core.workforce.spoilt("default", (), 0.0) == [Spoilt("w1", 1)]
+    second.revive("w1", epoch=2)
+    assert (await second.end(job_id)).state is JobState.DONE
+
+
+@pytest.mark.parametrize("trouble", [1, 3])
+@virtual
+async def test_a_cluster_that_does_not_answer_at_first_strands_no_job(trouble: int) -> None:
+    rig = Shy()
+    first = await durable(rig=rig)
+    running, other = await first.submit_all("sleep 2", "ok")
+    await asyncio.sleep(1)
+    lost(first)
+    rig.shy = trouble
+    second = await again(first)
+    assert await second.ends([running, other]) == [JobState.DONE] * 2
+    assert second.started() == [running, other], "nothing is run again while it is unclear who holds it"
+
+
+@virtual
+async def test_a_suspended_queue_watches_on_but_starts_nothing() -> None:
+    first = await durable()
+    running, waiting = await first.submit_all("sleep 2", "ok")
+    await asyncio.sleep(1)
+    lost(first)
+    second = await Bench(store=first.store, rig=first.rig, suspended=True).open(1)
+    assert (await second.end(running)).state is JobState.DONE
+    await asyncio.sleep(10)
+    assert second.started() == [running]
+    await second.core.resume()
+    assert (await second.end(waiting)).state is JobState.DONE
