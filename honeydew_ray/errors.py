@@ -81,6 +81,21 @@ class JobCancelled(HoneydewError):
     """The job was cancelled."""
 
 
+class StoreError(HoneydewError):
+    """A store could not do what it was asked; the message names its file and says what to do.
+
+    If it was asked to enqueue, nothing was enqueued, unless the message says otherwise.
+    """
+
+
+class StoreInUse(StoreError):
+    """Another process, or another queue of this one, has the store's file open."""
+
+
+class StoreDamaged(StoreError):
+    """A store's file is not as it was left. It was not opened, and nothing was changed in it."""
+
+
 class InvalidTransition(HoneydewError):
     """A job was asked to make a step that its state does not allow."""
 

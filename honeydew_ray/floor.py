@@ -227,22 +227,34 @@ class Floor:
     async def reattach(self, queue: str, held: Sequence[JobRecord]) -> None:
         """Take over what workers hold for an earlier process of the queue, and redeliver only what nobody holds."""
         waiting = {job.token: job for job in held}
-        try:
-            for worker, tokens in await self._transport.survivors(queue):
-                for token in tokens:
-                    await self._resume(worker, token, waiting)
-        finally:
-            self._reattached.set()
+        while True:
+            if await self._take_over(queue, waiting):
+                break
+            await asyncio.sleep(_STORE_RETRY_S)
+        self._reattached.set()
         lost = Failure("exit", "QueueRestarted", "the queue's process ended while the job was in progress, and no live worker holds it")
         for job in waiting.values():
             record = await self._judge.judge(job, Interrupted(lost.of_attempt(job.attempt, None)))
             await self.mailbox.put(self._take_conclusions, _Conclusion(record))
+
+    async def _take_over(self, queue: str, waiting: dict[Token, JobRecord]) -> bool:
+        """Whether it is clear what workers hold; until it is, nothing may be redelivered."""
+        try:
+            for worker, tokens in await self._transport.survivors(queue):
+                for token in tokens:
+                    await self._resume(worker, token, waiting)
+        except Exception:
+            log.exception("it is not clear yet what workers hold; trying again in %g s", _STORE_RETRY_S)
+            return False
+        return True
 
     def nothing_to_reattach(self) -> None:
         """The store kept nothing: whatever workers hold, nobody waits for."""
         self._reattached.set()
 
     async def _resume(self, worker: WorkerRef, token: Token, waiting: dict[Token, JobRecord]) -> None:
+        if any(monitor.token == token for monitor in self.monitors.values()):
+            return  # taken over already, before something else failed
         job = waiting.pop(token, None) or await self.mailbox.ask(lambda: self._claim_again(token))
         if job is None:  # settled before the process ended
             self._transport.settled(worker, token)

@@ -5,6 +5,8 @@
        └── (not due) delayed ─────┘<───────── gave_back ───────────┤
                                                                    ├─ abandoned ──> abandoned
        pending | delayed | in_progress ── cancelled | moved        └─ moved ──────> moved
+
+    abandoned ── claimed ──> in_progress ── revived ──> pending
 """
 
 from __future__ import annotations
@@ -48,9 +50,11 @@ def became_due(job: JobRecord) -> JobRecord:
 
 
 def claimed(job: JobRecord, incarnation: str, now: float) -> JobRecord:
-    """The queue takes a waiting job, to issue it to a worker or to move it."""
-    _demand(job, "claimed", _WAITING)
-    return replace(job, state=JobState.IN_PROGRESS, attempt=job.attempt + 1, incarnation=incarnation, started_at=now)
+    """The queue takes a job, to issue it to a worker, to move it, or, if it was abandoned, to revive it."""
+    _demand(job, "claimed", _WAITING | {JobState.ABANDONED})
+    return replace(
+        job, state=JobState.IN_PROGRESS, attempt=job.attempt + 1, incarnation=incarnation, started_at=now, completed_at=None,
+    )
 
 
 def succeeded(job: JobRecord, now: float, result: Payload | None) -> JobRecord:
@@ -81,6 +85,18 @@ def gave_back(job: JobRecord, now: float) -> JobRecord:
     """
     _demand(job, "gave_back", _RUNNING)
     return replace(job, state=_waiting_state(job.due_at - now), started_at=None)
+
+
+def revived(job: JobRecord, now: float) -> JobRecord:
+    """Somebody submits an abandoned job again: to the end of the line, its counts begun anew.
+
+    Numbers of attempts go on, so that no old token is valid again; the last error stays for whoever looks.
+    """
+    _demand(job, "revived", _RUNNING)
+    return replace(
+        job, state=JobState.PENDING, due_at=now, seq=0, failures=0, redeliveries=0, private=None, started_at=None,
+        completed_at=None,
+    )
 
 
 def abandoned(job: JobRecord, failure: Failure, now: float) -> JobRecord:

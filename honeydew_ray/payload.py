@@ -49,6 +49,22 @@ class HeldBuffer:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBuffer:
+    """A buffer that is here, in this process's own memory."""
+
+    data: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes."""
+        return len(self.data)
+
+    def fetch(self) -> bytes:
+        """The bytes."""
+        return self.data
+
+
+@dataclass(frozen=True, slots=True)
 class Payload:
     """A pickle (protocol 5), and the large buffers that were left out of it, in order."""
 

@@ -111,6 +111,12 @@ class QueueCore:
             raise HoneydewError(f"job {job_id} is in queue {queue!r} already")
         await asyncio.shield(self.floor.spawn(self._move(job_id, queue)))  # whoever asked may leave; the job must not stay held
 
+    async def retry(self, job_id: JobId) -> None:
+        """Put an abandoned job back in line, its failures and redeliveries counted anew. Raises `JobNotFound` if it is not abandoned."""
+        job = await self._mailbox.ask(lambda: self._claim_dead(job_id))
+        self.replies.drop(job_id)
+        await self.floor.insist(lambda: self._revive(job))
+
     async def suspend(self) -> None:
         """Stop issuing jobs. On return nothing more can start: what was issued and not started is taken back."""
         await self._mailbox.ask(lambda: self._set_suspended(True))
@@ -239,6 +245,15 @@ class QueueCore:
         if page.jobs:
             raise JobInProgress(f"job {job_id} runs already; cancel it with running=True, or wait for its end")
         raise JobNotFound(f"queue {self.name!r} has no waiting job {job_id}")
+
+    async def _claim_dead(self, job_id: JobId) -> JobRecord:
+        reserved = await self._store.reserve(1, self._clock.now(), only=job_id, abandoned=True)
+        if not reserved.jobs:
+            raise JobNotFound(f"queue {self.name!r} has no abandoned job {job_id}")
+        return reserved.jobs[0]
+
+    async def _revive(self, job: JobRecord) -> None:
+        await self._store.nack([lifecycle.revived(job, self._clock.now())])
 
     async def _let_go(self, job: JobRecord, queue: str) -> None:
         record = lifecycle.moved(job, queue, self._clock.now())

@@ -40,6 +40,7 @@ class Workforce:
         self._attention: dict[str, asyncio.Event] = {}  # by group: set when one of its workers is spoilt
         self._workers: dict[str, _Worker] = {}
         self._barred: set[str] = set()  # the ids of workers gone and retired, until their group's roster drops them
+        self._spoilt_unmet: set[str] = set()  # the ids of workers whose state a job spoilt before their group told of them
         self._past: set[tuple[str, str]] = set()  # (group, incarnation) of group processes that were replaced or removed
         self._changed = asyncio.Event()
 
@@ -73,7 +74,10 @@ class Workforce:
             member = self._workers[worker.id] = _Worker(worker, view.epoch, serving=serving)
         elif member.serving is not None or (member.spoilt and view.epoch <= member.epoch):
             return  # it was adopted twice, and given a job in between
-        member.epoch, member.spoilt = view.epoch, False
+        member.epoch, member.spoilt = view.epoch, worker.id in self._spoilt_unmet
+        self._spoilt_unmet.discard(worker.id)
+        if member.spoilt:
+            self._call(worker.id)
         if member.serving is None:
             self._release(member)
         self._note_change()
@@ -136,6 +140,8 @@ class Workforce:
     def finished(self, monitor: JobMonitor, spoilt: bool = False) -> None:
         """A monitor's worker has answered: it is free again, or its state is spoilt."""
         member = self._workers.get(monitor.worker.id)
+        if member is None and spoilt:  # an earlier process of the queue had issued the job
+            self._spoilt_unmet.add(monitor.worker.id)
         if member is None or member.serving is not monitor:
             return  # it was dropped, and perhaps adopted anew, meanwhile
         member.serving = None
@@ -222,6 +228,7 @@ class Workforce:
             if view.ref.id not in present:
                 self.gone(view.ref)
                 self._barred.discard(view.ref.id)
+                self._spoilt_unmet.discard(view.ref.id)
 
     def _release(self, member: _Worker) -> None:
         if not member.retiring and not member.spoilt:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import fcntl
+import glob
 import mmap
 import os
 import signal
@@ -79,6 +80,13 @@ def bury(worker_id: str) -> Recording | None:
     exiting, status = _EXIT.unpack_from(content, _EXIT_AT)
     token = content[_TOKEN_AT : _TOKEN_AT + length].decode(errors="replace") if begun else None
     return Recording(token, status if exiting else None, content[_PAGE:].decode(errors="replace"))
+
+
+def sweep(worker_prefix: str) -> None:
+    """Remove what dead workers of a group left on this node, that nobody had a reason to look at."""
+    pattern = glob.escape(path_of(worker_prefix).stem) + "*.box"
+    for path in path_of(worker_prefix).parent.glob(pattern):
+        path.unlink(missing_ok=True)
 
 
 def _await_end(file: BinaryIO) -> None:

@@ -136,6 +136,11 @@ class QueueClient:
         waiter.incarnation = self._incarnation
         return waiter
 
+    def forget_end(self, job_id: JobId) -> None:
+        """The job is back in line: those who ask from now on wait for its next end."""
+        with self._changed:
+            self._waiters.pop(job_id, None)
+
     def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
         """Block until the waiter is settled; False if ``timeout_s`` passes first."""
         with self._changed:

@@ -111,6 +111,9 @@ class QueueActor:
     async def move(self, job_id: JobId, queue: str) -> None:
         await (await self._core()).move(job_id, queue)
 
+    async def retry(self, job_id: JobId) -> None:
+        await (await self._core()).retry(job_id)
+
     async def describe(self, job_id: JobId) -> JobSnapshot | None:
         return await (await self._core()).describe(job_id)
 

@@ -111,12 +111,14 @@ class RayTransport:
     async def recall(self, worker: WorkerRef, token: Token) -> bool:
         """Take an attempt back: True if it has not started, and now never will."""
         handle = self._handles.get(worker.id)
-        if handle is None:
-            return False
-        try:
-            return await handle.recall.remote(token)
-        except RayError:  # the attempt's own call hears of it too
-            return False
+        while handle is not None:
+            try:
+                return await handle.recall.remote(token)
+            except ActorUnavailableError:  # it may start yet, so the answer is not known
+                await asyncio.sleep(_RETRY_S)
+            except RayError:  # dead: the attempt's own call hears of it too
+                return False
+        return False
 
     async def wait_idle(self, worker: WorkerRef) -> bool:
         """Wait until the worker runs nothing; False if it died first."""

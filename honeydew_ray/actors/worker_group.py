@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
-from honeydew_ray.actors import autopsy, cluster, names
+from honeydew_ray.actors import autopsy, blackbox, cluster, names
 from honeydew_ray.actors.room import has_room
 from honeydew_ray.actors.worker_actor import InitFailed, WorkerActor, WorkerSpec
 from honeydew_ray.dispatchers.base import WorkerRef
@@ -56,6 +56,7 @@ class WorkerGroup:
         self._serial = 0
         self._supervisor = Supervisor(spec.num, spec.init_retry_s, self._new_id)
         self._handles: dict[str, Any] = {}
+        self._creations: set[asyncio.Future[Any]] = set()  # of actors, under way
         self._adopted: set[str] = set()  # workers that an earlier process of this group started
         self._tasks: set[asyncio.Future[Any]] = set()
         self._changed = asyncio.Event()
@@ -74,11 +75,13 @@ class WorkerGroup:
     async def stop(self) -> None:
         """End the workers: a job in hand has ``shutdown_s`` to finish, then it goes back to its queue."""
         self._stopping = True
+        await asyncio.gather(*self._creations, return_exceptions=True)  # a detached actor without a handle could not be ended
         worker_ids = self._supervisor.stopping()
         if self._queue is not None:
             with contextlib.suppress(RayError):  # a queue that is gone has nothing to take back
                 await self._queue.retire.remote(worker_ids, self._spec.shutdown_s)
         await asyncio.gather(*(self._end(view.ref) for view in self._supervisor.views()))
+        await asyncio.to_thread(blackbox.sweep, names.worker_prefix(self._spec.queue, self._spec.group))
         if self._queue is not None:
             with contextlib.suppress(RayError):
                 await self._queue.remove_group.remote(self._spec.group)
@@ -112,8 +115,7 @@ class WorkerGroup:
         if self._stopping:
             return
         try:
-            handle = await asyncio.to_thread(self._create, worker_id)
-            self._handles[worker_id] = handle
+            handle = self._handles[worker_id] = await self._created(worker_id)
             watch = self._spawn_task(self._check_room(worker_id))
             try:
                 who = await handle.who_am_i.remote()
@@ -124,6 +126,14 @@ class WorkerGroup:
         except Exception as error:  # a RayError when it dies, others when Ray refuses its options
             self._handles.pop(worker_id, None)
             self._do(self._supervisor.died(worker_id, Failure("exit", "WorkerDied", exception_text(error).splitlines()[0])))
+
+    async def _created(self, worker_id: str) -> Any:
+        creation = asyncio.ensure_future(asyncio.to_thread(self._create, worker_id))
+        self._creations.add(creation)
+        try:
+            return await creation
+        finally:
+            self._creations.discard(creation)
 
     def _create(self, worker_id: str) -> Any:
         """The worker's actor: a new one, or the one that outlived an earlier process of this group."""

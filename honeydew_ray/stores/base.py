@@ -83,12 +83,12 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def reserve(self, n: int, now: float, only: JobId | None = None) -> Reserved:
+    async def reserve(self, n: int, now: float, only: JobId | None = None, abandoned: bool = False) -> Reserved:
         """Claim up to ``n`` jobs: highest priority first, then first in line.
 
         Delayed jobs whose time has come (``due_at <= now``) join the end of the line of their
         priority first, earliest due first. With ``only``, claim that one job if it waits, due or
-        not, and no other.
+        not, and no other; with ``abandoned`` too, claim it if it is abandoned, and not otherwise.
 
         No token is issued twice, not even if an id comes again after its job is gone and attempts
         count from 1 anew: a claimed job's ``incarnation`` is `Opened.incarnation`, and what the

@@ -13,7 +13,7 @@ import ray
 
 import honeydew_ray as honeydew
 from honeydew_ray import WorkerState
-from honeydew_ray.actors import names
+from honeydew_ray.actors import blackbox, names
 from tests.cluster.crew import AsksToWait, Crew, Database, FailsToStart, HangsAtFirst
 from tests.cluster.signals import Signal
 
@@ -139,6 +139,7 @@ def test_starting_and_stopping_by_name(new_queue: Start) -> None:
     assert queue.status().workers == []
     for pid in pids:
         assert not _runs(pid)
+    assert not list(blackbox.path_of("any").parent.glob(f"{queue.name}~*"))
     with pytest.raises(honeydew.WorkersNotFound):
         queue.stop_workers()
     queue.start_workers(Crew, 1, num=1)

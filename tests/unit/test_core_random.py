@@ -126,7 +126,7 @@ class Life:
         self.store.wait_s = self.rng.choice([0.0, 0.0, 0.02])
         trouble = self.rng.choice([self.store.failing, self.store.failing_late])
         call = self.rng.choice(["enqueue", "reserve", "ack", "nack"])
-        if (trouble, call) != (self.store.failing_late, "reserve"):  # the claims of a lost answer are nobody's: see the report
+        if (trouble, call) != (self.store.failing_late, "reserve"):  # nothing finds a claim whose answer was lost
             trouble[call] = self.rng.randint(1, 3)
 
     async def attempt(self, call: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from honeydew_ray.roster import Spoilt
 from honeydew_ray.status import WorkerState
 from honeydew_ray.stores.base import Opened, Query
 from honeydew_ray.transport import Holding
-from tests.unit.harness import Bench, Rig, TroubledStore, now, virtual
+from tests.unit.harness import LATENCY_S, Bench, Rig, TroubledStore, now, virtual
 
 
 class DurableStore(TroubledStore):
@@ -39,7 +40,9 @@ class Shy(Rig):
 
 
 async def durable(mode: FailureMode | None = None, workers: int = 1, rig: Rig | None = None) -> Bench:
-    return await Bench(mode, store=DurableStore(), rig=rig or Rig()).open(workers)
+    bench = await Bench(mode, store=DurableStore(), rig=rig or Rig()).open(workers)
+    await asyncio.sleep(0.01)  # it looks for workers of an earlier process, and then takes its own in
+    return bench
 
 
 def lost(bench: Bench) -> None:
@@ -65,7 +68,7 @@ async def test_a_job_that_runs_on_is_watched_on_and_runs_once() -> None:
     second = await again(first)
     await asyncio.sleep(1)
     assert await second.worker_states() == {"w1": WorkerState.BUSY}
-    waiting = await second.submit("ok")
+    waiting = await second.submit("ok", id="later")
     assert await second.ends([job_id, waiting]) == [JobState.DONE] * 2
     assert second.started() == [job_id, waiting]
     assert await second.store.counts() == await TroubledStore().counts()
@@ -127,7 +130,7 @@ async def test_a_job_that_was_taken_over_can_be_cancelled() -> None:
 async def test_a_job_that_failed_while_there_was_no_queue_leaves_its_worker_spoilt() -> None:
     first = await durable()
     job_id = await first.submit(["raise", "ok"])
-    await asyncio.sleep(0)
+    await asyncio.sleep(LATENCY_S / 2)
     lost(first)
     await asyncio.sleep(1)
     second = await again(first, Retry(1), workers=0)
@@ -166,3 +169,40 @@ async def test_a_suspended_queue_watches_on_but_starts_nothing() -> None:
     assert second.started() == [running]
     await second.core.resume()
     assert (await second.end(waiting)).state is JobState.DONE
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["held", "not held"])
+@virtual
+async def test_a_claim_that_was_not_committed_is_made_anew_if_a_worker_holds_the_job(ends: bool) -> None:
+    first = await durable()
+    job_id = await first.submit("sleep 5")
+    await asyncio.sleep(1)
+    lost(first)
+    claimed = await first.held(job_id)
+    assert claimed is not None
+    await first.store.ack([claimed])
+    await first.store.enqueue([replace(claimed, state=JobState.PENDING, attempt=0, incarnation="", started_at=None)])
+    if not ends:
+        first.rig._kept.clear()
+    second = await again(first)
+    end = await second.end(job_id)
+    assert (end.state, end.attempts) == (JobState.DONE, 1)
+    assert second.started() == [job_id] * (1 if ends else 2)
+    assert await second.held(job_id) is None
+
+
+@virtual
+async def test_an_end_that_was_settled_before_the_process_was_lost_is_let_go() -> None:
+    first = await durable()
+    job_id = await first.submit("ok")
+    await asyncio.sleep(LATENCY_S / 2)
+    kept = dict(first.rig._kept)
+    await first.end(job_id)
+    lost(first)
+    first.rig._kept.update(kept)  # the worker has not heard that its answer is settled
+    second = await again(first)
+    await asyncio.sleep(1)
+    assert first.rig._kept == {}
+    assert second.core.floor.monitors == {}
+    assert (await second.end(await second.submit("ok", id="later"))).state is JobState.DONE
+    assert second.started() == [job_id, "later"]

@@ -148,7 +148,7 @@ class TestCost:
             for number in range(1000):
                 store.enqueue(small("passing", priority=number))
                 store.cancel("passing")
-            lines = store.store._lines
+            lines = store.store._image._lines
             assert list(lines._lines) == [10**6]
             assert len(lines._order) < 20
 

@@ -1,0 +1,175 @@
+"""Jobs as rows of a SQLite table, and back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from honeydew_ray.arguments import refuse_type
+from honeydew_ray.errors import StoreDamaged
+from honeydew_ray.failure import Failure
+from honeydew_ray.job import JobId, JobRecord, JobState
+from honeydew_ray.payload import HeldBuffer, Payload, dumps_whole
+
+log = logging.getLogger("honeydew_ray")
+
+LARGE_BYTES = 32_768
+"""Payloads of more than this, or with buffers, stay in the file until they are needed."""
+
+FIXED = ("row", "id", "method", "is_function", "enqueued_at", "nbytes", "buffers", "crc", "data")
+CHANGING = (
+    "changed", "priority", "timeout_s", "client", "due_at", "state", "seq", "attempt", "incarnation", "failures", "redeliveries",
+    "private", "last_error", "started_at", "completed_at",
+)
+COLUMNS = CHANGING + FIXED
+"""The columns of the table of jobs, as `_schema` makes it; the data are last, so that the rest is read without them."""
+
+Values = tuple[Any, ...]
+
+_FAILURE_FIELDS = ("kind", "class_name", "message", "traceback", "exit_code", "signal", "attempt", "node")
+_SCALARS = (str, int, float, type(None))  # bool is an int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut(Payload):
+    """Stands in memory for a payload that is in the file only."""
+
+    size: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """The size of what was left out."""
+        return self.size
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A job to be inserted. The checksum, and the buffers, are still to come: fetching them may block."""
+
+    row: int
+    changing: Values
+    job: JobRecord
+    stored_id: Any
+
+
+def new_row(row: int, changed: int, job: JobRecord) -> NewRow:
+    """The row of a new job. Raises `TypeError` for an id, and `PayloadError` for a note, that cannot be stored."""
+    return NewRow(row, changing(changed, job), job, store_id(job.id))
+
+
+def changing(changed: int, job: JobRecord) -> Values:
+    """What a row says of how a job stands; ``changed`` ascends with every change."""
+    return (
+        changed, job.priority, job.timeout_s, job.client, job.due_at, job.state.value, job.seq, job.attempt, job.incarnation,
+        job.failures, job.redeliveries, None if job.private is None else dumps_whole(job.private, "the failure mode's note"),
+        None if job.last_error is None else _store_failure(job.last_error), job.started_at, job.completed_at,
+    )
+
+
+def whole_row(new: NewRow) -> tuple[Values, list[Any]]:
+    """All values of a row, and its buffers' bytes. Blocks while a buffer is fetched."""
+    job, payload = new.job, new.job.payload
+    fetched = [memoryview(buffer.fetch()).cast("B") for buffer in payload.buffers]
+    crc = checksum(job.id, job.method, payload.data, fetched)
+    fixed = (new.row, new.stored_id, job.method, job.is_function, job.enqueued_at, payload.nbytes, len(fetched), crc, payload.data)
+    return new.changing + fixed, fetched
+
+
+def slim(job: JobRecord) -> JobRecord:
+    """The job as it is held in memory: without its payload if that is large."""
+    payload = job.payload
+    if isinstance(payload, LeftOut) or (not payload.buffers and len(payload.data) <= LARGE_BYTES):
+        return job
+    return with_payload(job, LeftOut(b"", (), payload.nbytes))
+
+
+def with_payload(job: JobRecord, payload: Payload) -> JobRecord:
+    """The job with another payload."""
+    return replace(job, payload=payload)
+
+
+def load_job(queue: str, values: Sequence[Any]) -> JobRecord:
+    """A job from the values of `COLUMNS`, where data are None if they are large. Raises `StoreDamaged`."""
+    (_, priority, timeout_s, client, due_at, state, seq, attempt, incarnation, failures, redeliveries, private, last_error,
+     started_at, completed_at, _, stored_id, method, is_function, enqueued_at, nbytes, _, crc, data) = values
+    job_id = load_id(stored_id)
+    payload = LeftOut(b"", (), nbytes) if data is None else Payload(data)
+    if data is not None and checksum(job_id, method, data, ()) != crc:
+        raise StoreDamaged(f"job {job_id}: its bytes do not match their checksum")
+    return JobRecord(
+        job_id, queue, method, payload, bool(is_function), priority, timeout_s, client, enqueued_at, due_at, JobState(state), seq,
+        attempt, incarnation, failures, redeliveries, None if private is None else _load_private(job_id, private),
+        None if last_error is None else Failure(**json.loads(last_error)), started_at, completed_at,
+    )
+
+
+def load_payload(stored_id: Any, method: str, crc: int, data: bytes, buffers: Iterable[bytes]) -> Payload:
+    """A large payload from its row. If it is damaged, one that says so to whoever loads it: one job must not stop the others."""
+    held = tuple(HeldBuffer(buffer) for buffer in buffers)
+    job_id = load_id(stored_id)
+    if checksum(job_id, method, data, (buffer.data for buffer in held)) == crc:
+        return Payload(data, held)
+    log.error("job %s: its arguments, read from the store, do not match their checksum", job_id)
+    return Payload(pickle.dumps(_Damaged(f"job {job_id}: its arguments were damaged in the store's file")))
+
+
+def checksum(job_id: JobId, method: str, data: bytes, buffers: Iterable[Any]) -> int:
+    """Over all that makes the job what it is."""
+    crc = zlib.crc32(data, zlib.crc32(f"{job_id!r} {method}".encode("utf-8", "surrogatepass")))
+    for buffer in buffers:
+        crc = zlib.crc32(buffer, crc)
+    return crc
+
+
+def store_id(job_id: JobId) -> Any:
+    """An id as SQLite holds it: a string as text, a number or a tuple of such as JSON."""
+    if isinstance(job_id, str) and job_id.isascii():
+        return job_id
+    if not _is_plain(job_id):
+        raise refuse_type("SQLiteStore", "a job's id", job_id, "a string, a number, or a tuple of such", 'job_id="photo-7"')
+    return json.dumps(job_id).encode()
+
+
+def load_id(stored: Any) -> JobId:
+    """The id that `store_id` made this of."""
+    return stored if isinstance(stored, str) else _tuples(json.loads(stored))
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _SCALARS) or (isinstance(value, tuple) and all(_is_plain(part) for part in value))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+
+
+def _store_failure(failure: Failure) -> str:
+    """As text, without the pickled exception: no class is imported by a name from the file."""
+    return json.dumps({name: getattr(failure, name) for name in _FAILURE_FIELDS})
+
+
+def _load_private(job_id: JobId, private: bytes) -> Any:
+    try:
+        return pickle.loads(private)
+    except Exception:  # its class is gone or changed: a note less is better than a queue that does not start
+        log.exception("job %s: the failure mode's note cannot be loaded any more; it goes on without", job_id)
+        return None
+
+
+class _Damaged:
+    """Pickles as a call that raises `StoreDamaged`."""
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _raise_damaged, (self._message,)
+
+
+def _raise_damaged(message: str) -> NoReturn:
+    raise StoreDamaged(message)
