@@ -23,6 +23,9 @@ from honeydew_ray.errors import (
     QueueNotFound,
     QueueSuspended,
     ReplyNotRequested,
+    StoreDamaged,
+    StoreError,
+    StoreInUse,
     UnknownMethod,
     WorkersAlreadyStarted,
     WorkersNotFound,
@@ -40,6 +43,7 @@ from honeydew_ray.queue import Queue, Submitter, get_queue, queues, start_queue
 from honeydew_ray.status import QueueStatus, WorkerState, WorkerStatus
 from honeydew_ray.stores.base import Store
 from honeydew_ray.stores.memory import MemoryStore
+from honeydew_ray.stores.sqlite import SQLiteStore
 from honeydew_ray.success_modes.base import SuccessMode
 from honeydew_ray.success_modes.log import Log
 from honeydew_ray.workers import start_workers, stop_workers, workers
@@ -48,10 +52,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LRU", "MRU", "Abandon", "CancelOutcome", "Clock", "Decision", "Discard", "Dispatcher", "EnqueueUncertain",
-    "ExponentialRetry", "Failure", "FailureMode", "HoneydewError", "InvalidTransition", "Job", "JobAbandoned",
-    "JobCancelled", "JobFailed", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord", "JobState", "LRUNode", "Log",
-    "MemoryStore", "Move", "MoveTo", "NotInJob", "PayloadError", "Queue", "QueueAlreadyStarted", "QueueFull", "QueueLost",
-    "QueueNotFound", "QueueStatus", "QueueSuspended", "ReplyNotRequested", "Requeue", "Retry", "Store", "Submitter",
-    "SuccessMode", "UnknownMethod", "WorkerRef", "WorkerState", "WorkerStatus", "WorkersAlreadyStarted", "WorkersNotFound",
-    "current_worker", "get_queue", "progress", "queues", "start_queue", "start_workers", "stop_workers", "workers",
+    "ExponentialRetry", "Failure", "FailureMode", "HoneydewError", "InvalidTransition", "Job", "JobAbandoned", "JobCancelled",
+    "JobFailed", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord", "JobState", "LRUNode", "Log", "MemoryStore", "Move",
+    "MoveTo", "NotInJob", "PayloadError", "Queue", "QueueAlreadyStarted", "QueueFull", "QueueLost", "QueueNotFound",
+    "QueueStatus", "QueueSuspended", "ReplyNotRequested", "Requeue", "Retry", "SQLiteStore", "Store", "StoreDamaged",
+    "StoreError", "StoreInUse", "Submitter", "SuccessMode", "UnknownMethod", "WorkerRef", "WorkerState", "WorkerStatus",
+    "WorkersAlreadyStarted", "WorkersNotFound", "current_worker", "get_queue", "progress", "queues", "start_queue",
+    "start_workers", "stop_workers", "workers",
 ]

@@ -34,22 +34,6 @@ class Buffer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HeldBuffer:
-    """A buffer that is here, by value, because it must outlive the process that it came from."""
-
-    data: bytes
-
-    @property
-    def nbytes(self) -> int:
-        """How many bytes."""
-        return len(self.data)
-
-    def fetch(self) -> Any:
-        """The bytes."""
-        return self.data
-
-
-@dataclass(frozen=True, slots=True)
-class HeldBuffer:
     """A buffer that is here, in this process's own memory."""
 
     data: bytes

@@ -20,7 +20,8 @@ _T = TypeVar("_T")
 _ROWS_AT_ONCE = 256  # a statement for many rows, since between two statements the thread may have to wait for the interpreter
 
 _UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE row = ?"
-_LOAD = f"SELECT row, {', '.join(COLUMNS[:-1])}, CASE WHEN nbytes <= {_rows.LARGE_BYTES} AND buffers = 0 THEN data END FROM jobs ORDER BY changed"
+_SMALL_DATA = f"CASE WHEN nbytes <= {_rows.LARGE_BYTES} AND buffers = 0 THEN data END"
+_LOAD = f"SELECT row, {', '.join(COLUMNS[:-1])}, {_SMALL_DATA} FROM jobs ORDER BY changed"
 
 
 @dataclass(slots=True)
@@ -119,7 +120,8 @@ class JobFile:
     def _insert(self, inserts: list[tuple[Values, list[memoryview]]]) -> None:
         place = f"({','.join('?' * len(COLUMNS))})"
         for chunk in _chunks(inserts):
-            self._connection.execute(f"INSERT INTO jobs VALUES {','.join([place] * len(chunk))}", [value for values, _ in chunk for value in values])
+            flat = [value for values, _ in chunk for value in values]
+            self._connection.execute(f"INSERT INTO jobs VALUES {','.join([place] * len(chunk))}", flat)
         for values, buffers in inserts:
             for number, buffer in enumerate(buffers):
                 self._connection.execute("INSERT INTO buffers VALUES (?, ?, ?)", [values[len(CHANGING)], number, buffer])

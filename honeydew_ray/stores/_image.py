@@ -87,10 +87,9 @@ class Image:
         self._forget_old(now)
         while (due := self._delayed.pop_due(now)) is not None:
             self._join(lifecycle.became_due(due))
-        if only is None:
-            claimed = self._claim_first(n, now)
-        else:
-            claimed = self._claim_only(only, now, abandoned) if n > 0 else []
+        if n <= 0:
+            return Reserved([], self._delayed.next_due())
+        claimed = self._claim_first(n, now) if only is None else self._claim_only(only, now, abandoned)
         return Reserved(claimed, self._delayed.next_due())
 
     def ack(self, job: JobRecord) -> bool:

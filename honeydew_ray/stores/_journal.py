@@ -75,7 +75,7 @@ class Journal:
         """Hand it over, and return when it is committed; raise if it could not be."""
         unit.done = self._loop.create_future()
         self._line.put(unit)
-        await unit.done
+        await asyncio.shield(unit.done)  # whoever waits may leave; those who come later wait for it too
 
     async def stop(self) -> None:
         """Write what waits, close the file, end the thread. Raises if something could not be written."""

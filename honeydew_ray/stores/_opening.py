@@ -7,7 +7,7 @@ import sqlite3
 import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,8 +32,9 @@ def open_file(path: Path, queue: str, create: bool, patience_s: float = PATIENCE
     """
     if not path.exists():
         if not create:
-            raise StoreError(f"{path} is missing, and with it the jobs of queue {queue!r}. If it was moved, put it back, with its "
-                             f"{path.name}-wal; if it lies on another node, start the queue there; to begin anew, stop the queue and start it again")
+            raise StoreError(
+                f"{path} is missing, and with it the jobs of queue {queue!r}. If it was moved, put it back, with its {path.name}-wal; "
+                "if it lies on another node, start the queue there; to begin anew, stop the queue and start it again")
         _make(path, queue)
     deadline = time.monotonic() + patience_s
     while True:
@@ -81,15 +82,17 @@ def _check_custody(path: Path) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise StoreError(f"{part} is not a file; give the queue the path of a file, such as photos.db")
         if status.st_uid != os.geteuid():
-            raise StoreError(f"{part} belongs to user {status.st_uid}, and this process runs as user {os.geteuid()}. The file holds pickles, "
-                             "and who writes it can run code here: run the queue as its owner, or give it a file of its own")
+            raise StoreError(
+                f"{part} belongs to user {status.st_uid}, and this process runs as user {os.geteuid()}. The file holds pickles, "
+                "and who writes it can run code here: run the queue as its owner, or give it a file of its own")
         if status.st_mode & 0o077:
-            raise StoreError(f"{part} is open to other users (mode {stat.S_IMODE(status.st_mode):04o}). It holds pickles, and who writes it "
-                             f"can run code here. If you trust what is in it: chmod 600 {part}")
+            raise StoreError(
+                f"{part} is open to other users (mode {stat.S_IMODE(status.st_mode):04o}). It holds pickles, and who writes it "
+                f"can run code here. If you trust what is in it: chmod 600 {part}")
 
 
 @contextmanager
-def _looked_at(path: Path) -> Iterator[sqlite3.Connection]:
+def _looked_at(path: Path) -> Generator[sqlite3.Connection, None, None]:
     """A connection that leaves no trace: through other names of the same files.
 
     To close the last connection of a file, SQLite moves the log into it, which must not happen to a

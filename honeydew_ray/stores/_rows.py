@@ -8,7 +8,7 @@ import pickle
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from honeydew_ray.arguments import refuse_type
 from honeydew_ray.errors import StoreDamaged
@@ -141,11 +141,11 @@ def load_id(stored: Any) -> JobId:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, _SCALARS) or (isinstance(value, tuple) and all(_is_plain(part) for part in value))
+    return isinstance(value, _SCALARS) or (isinstance(value, tuple) and all(map(_is_plain, cast(Values, value))))
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+    return tuple(map(_tuples, cast("list[Any]", value))) if isinstance(value, list) else value
 
 
 def _store_failure(failure: Failure) -> str:

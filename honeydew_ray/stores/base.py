@@ -70,6 +70,10 @@ class Store(ABC):
     node_local: ClassVar[bool] = False
     """Whether only the node that the queue was started on can reach what the store keeps."""
 
+    def existing(self) -> Store:
+        """The same store for a queue that had it before: if it must be there and is not, `open` refuses."""
+        return self
+
     @abstractmethod
     async def open(self, queue: str) -> Opened:
         """Get ready to keep the jobs of this queue. Called once, before anything else."""

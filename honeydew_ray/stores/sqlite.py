@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from honeydew_ray import lifecycle
 from honeydew_ray.arguments import expect_count, expect_seconds, refuse, refuse_type
-from honeydew_ray.errors import HoneydewError, StoreError
+from honeydew_ray.errors import StoreError
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobState
 from honeydew_ray.stores import _rows
 from honeydew_ray.stores._file import Changes, JobFile
 from honeydew_ray.stores._image import Image, demand_enqueued, demand_put_back
 from honeydew_ray.stores._journal import Journal, Unit
+from honeydew_ray.stores._rows import LeftOut
 from honeydew_ray.stores.base import Counts, Opened, Page, Query, Reserved, Store
 
 _PAGE_BYTES = 64 * 2**20  # a page without ids ends early rather than load more than this
@@ -42,6 +44,7 @@ class SQLiteStore(Store):
     """
 
     durable: ClassVar[bool] = True
+    node_local: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, max_abandoned: int = 10_000, abandoned_ttl_s: float = 30 * 86_400,
                  create: bool = True) -> None:
@@ -62,11 +65,11 @@ class SQLiteStore(Store):
         return f"SQLiteStore({str(self._path)!r}, max_abandoned={self._max_abandoned}, abandoned_ttl_s={self._abandoned_ttl_s:g})"
 
     def existing(self) -> SQLiteStore:
+        """The same store, which must be there: it refuses to open if its file is missing."""
         return SQLiteStore(self._path, max_abandoned=self._max_abandoned, abandoned_ttl_s=self._abandoned_ttl_s, create=False)
 
     async def open(self, queue: str) -> Opened:
-        path = Path(os.path.realpath(self._path))  # here and not before: links may differ from node to node
-        journal = Journal(partial(JobFile, path, queue, self._create))
+        journal = Journal(partial(JobFile, self._path, queue, self._create))
         await journal.start()
         try:
             openings, suspended, loaded = await journal.look(lambda file: (file.openings(), file.suspended(), list(file.load())))
@@ -86,11 +89,177 @@ class SQLiteStore(Store):
         demand_enqueued(jobs)
         for unit in {unit for job in jobs if (unit := self._arriving.get(job.id)) is not None}:
             await self._over(unit)
-        new = {job.id: job for job in reversed(jobs) if job.id not in self._image}
-        ...
+        new = self._placed(jobs)
+        if new:
+            unit = self._arrival(new)
+            try:
+                await self._land(unit)
+            finally:
+                for job in new:
+                    self._arriving.pop(job.id, None)
+        return _once_each(jobs, {job.id for job in new})
+
+    async def reserve(self, n: int, now: float, only: JobId | None = None, abandoned: bool = False) -> Reserved:
+        journal = self._opened()
+        if journal.trouble is not None:  # what is decided now could not be kept either
+            raise StoreError(f"{self._path}: no job is reserved while changes cannot be written: {journal.trouble}") from journal.trouble
+        reserved = self._image.reserve(n, now, only, abandoned)
+        # Not awaited: a crash before this is committed leaves the job waiting, which is what it was. Whoever ran the attempt
+        # meanwhile carries a token of an incarnation that is over, so its answer counts only if the queue takes it over.
+        if self._changes:
+            journal.write(self._changed("reserve"))
+        try:
+            return Reserved(await self._whole(reserved.jobs), reserved.next_due)
+        except BaseException:
+            for job in reserved.jobs:
+                self._image.nack(lifecycle.gave_back(job, now))
+            journal.write(self._changed("nack"))
+            raise
+
+    async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+        return await self._settle("ack", jobs, self._image.ack)
+
+    async def nack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+        demand_put_back(jobs)
+        for job in jobs:
+            _rows.changing(0, job)  # a note that cannot be stored is refused before anything has changed
+        return await self._settle("nack", jobs, lambda job: self._image.nack(_rows.slim(job)))
+
+    async def cancel(self, job_id: JobId) -> CancelOutcome:
+        outcome = self._image.cancel(job_id)
+        if outcome is CancelOutcome.CANCELLED or job_id in self._settling:
+            await self._land(self._changed("cancel", [job_id]))
+            return CancelOutcome.CANCELLED
+        return outcome
+
+    async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
+        found: list[JobRecord] = []
+        last: Any = None
+        to_load = 0
+        for place, job in self._image.walk(query, cursor, limit):
+            if len(found) == limit or (query.ids is None and found and to_load > _PAGE_BYTES):
+                return Page(await self._whole(found), last)
+            found.append(job)
+            last = place
+            to_load += job.payload.nbytes if isinstance(job.payload, LeftOut) else 0
+        return Page(await self._whole(found))
+
+    async def counts(self) -> Counts:
+        return self._image.counts()
+
+    async def remember_suspended(self, suspended: bool) -> None:
+        await self._land(Unit(Changes({"suspend"}, suspended=suspended), must_land=True))
 
     async def close(self) -> None:
         journal, self._journal = self._journal, None
         if journal is not None:
             with self._explained("write the last changes"):
                 await journal.stop()
+
+    # -- what is written
+
+    def _placed(self, jobs: Sequence[JobRecord]) -> list[JobRecord]:
+        """Those of these jobs that are new, each id once, with their places in line."""
+        new: dict[JobId, JobRecord] = {}
+        for job in jobs:
+            if job.id not in self._image and job.id not in new:
+                new[job.id] = job
+        return [self._image.placed(job) for job in new.values()]
+
+    def _arrival(self, jobs: list[JobRecord]) -> Unit:
+        """New jobs are written first, and come into the image when they are committed."""
+        rows = [(job, self._next_row()) for job in jobs]
+        inserts = [_rows.new_row(row, self._next_change(), job) for job, row in rows]
+
+        def landed() -> None:
+            for job, row in rows:
+                self._rows[job.id] = row
+                self._image.add(_rows.slim(job))
+                self._changes.pop(job.id, None)  # it is in the file
+
+        unit = Unit(Changes({"enq"}, inserts), must_land=False, landed=landed)
+        self._arriving.update((job.id, unit) for job in jobs)
+        return unit
+
+    async def _settle(self, step: str, jobs: Sequence[JobRecord], apply: Callable[[JobRecord], bool]) -> Sequence[bool]:
+        """Change the image, and return when that is committed. Asked again after a failure, wait for what is still to land."""
+        held = [apply(job) or job.token in self._settling for job in jobs]
+        if any(held):
+            await self._land(self._changed(step, [job.token for job, was_held in zip(jobs, held, strict=True) if was_held]))
+        return held
+
+    def _changed(self, step: str, settling: Iterable[Any] = ()) -> Unit:
+        """What has changed in the image since this was last asked."""
+        changes = Changes({step})
+        for job_id, job in self._changes.items():
+            if job is None:
+                changes.deletes.append(self._rows.pop(job_id))
+            else:
+                changes.updates[self._rows[job_id]] = _rows.changing(self._next_change(), job)
+        self._changes.clear()
+        keys = list(settling)
+        unit = Unit(changes, must_land=True, landed=lambda: self._settled(keys))
+        self._settling.update((key, unit) for key in keys)
+        return unit
+
+    def _settled(self, keys: list[Any]) -> None:
+        for key in keys:
+            self._settling.pop(key, None)
+
+    async def _land(self, unit: Unit) -> None:
+        with self._explained("write a change"):
+            await self._opened().wait(unit)
+
+    async def _over(self, unit: Unit) -> None:
+        """Wait until an enqueue under way has come to its end, good or bad."""
+        if unit.done is not None:
+            await asyncio.wait([unit.done])
+
+    async def _whole(self, jobs: Sequence[JobRecord]) -> list[JobRecord]:
+        """The jobs with the payloads that are in the file only."""
+        rows = {job.id: self._rows[job.id] for job in jobs if isinstance(job.payload, LeftOut)}
+        if not rows:
+            return list(jobs)
+        with self._explained("read large arguments"):
+            payloads = await self._opened().look(lambda file: file.payloads(list(rows.values())))
+        loaded = dict(zip(rows, payloads, strict=True))
+        return [_rows.with_payload(job, loaded[job.id]) if job.id in loaded else job for job in jobs]
+
+    def _opened(self) -> Journal:
+        if self._journal is None:
+            raise StoreError(f"{self._path} is not open")
+        return self._journal
+
+    def _next_row(self) -> int:
+        self._last_row += 1
+        return self._last_row
+
+    def _next_change(self) -> int:
+        self._last_change += 1
+        return self._last_change
+
+    @contextmanager
+    def _explained(self, what: str) -> Generator[None, None, None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self._path}: could not {what}: {error}. Free space or mend the disk: it is tried again") from error
+
+
+def _once_each(jobs: Sequence[JobRecord], new: set[JobId]) -> list[bool]:
+    """True for the first of each new id."""
+    left = set(new)
+    answers: list[bool] = []
+    for job in jobs:
+        answers.append(job.id in left)
+        left.discard(job.id)
+    return answers
+
+
+def _expect_path(path: object) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise refuse_type("SQLiteStore", "path", path, "the path of a file", 'SQLiteStore("photos.db")')
+    text: object = os.fspath(cast("os.PathLike[Any]", path))
+    if not isinstance(text, str) or not text or text == ":memory:" or "\0" in text:
+        raise refuse("SQLiteStore", "path", text, "the path of a file", 'SQLiteStore("photos.db")')
+    return Path(os.path.abspath(text))  # the queue's process may have another working directory

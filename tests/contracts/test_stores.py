@@ -12,6 +12,7 @@ from honeydew_ray import lifecycle
 from honeydew_ray.job import CancelOutcome, JobState
 from honeydew_ray.stores.base import Counts, Opened, Page, Query, Reserved, Store
 from honeydew_ray.stores.memory import MemoryStore
+from honeydew_ray.stores.sqlite import SQLiteStore
 from honeydew_ray.testing import StoreContract
 
 STATES = [JobState.PENDING, JobState.DELAYED, JobState.IN_PROGRESS, JobState.ABANDONED]
@@ -20,6 +21,11 @@ STATES = [JobState.PENDING, JobState.DELAYED, JobState.IN_PROGRESS, JobState.ABA
 class TestMemoryStore(StoreContract):
     def make_store(self, directory: Path) -> Store:
         return MemoryStore()
+
+
+class TestSQLiteStore(StoreContract):
+    def make_store(self, directory: Path) -> Store:
+        return SQLiteStore(directory / "jobs.db")
 
 
 class TestPickleStore(StoreContract):
