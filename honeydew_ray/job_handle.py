@@ -149,13 +149,13 @@ class Job(Generic[T]):
         return self._client.call("cancel", self._id, running, timeout_s=None)
 
     def retry(self) -> Job[T]:
-        """Submit an abandoned job again, under its id, its failures counted anew; this handle, which waits for its next end.
+        """Submit an abandoned job again, under its id, its failures counted anew.
 
-        Raises `JobNotFound` if the job is not in the queue's list of abandoned jobs.
+        This handle, and the others on the job in this process, wait for its next end. Raises `JobNotFound` if the job is not in the queue's list of abandoned jobs.
         """
         self._client.call("retry", self._id, timeout_s=None)
-        self._client.forget_end(self._id)
-        self._waiter = self._record = None
+        self._client.expect_again(self._id)
+        self._record = None
         return self
 
     def move(self, queue: str) -> Job[T]:

@@ -136,10 +136,14 @@ class QueueClient:
         waiter.incarnation = self._incarnation
         return waiter
 
-    def forget_end(self, job_id: JobId) -> None:
-        """The job is back in line: those who ask from now on wait for its next end."""
+    def expect_again(self, job_id: JobId) -> None:
+        """The job is back in line: whoever in this process knows its end waits for the next one."""
         with self._changed:
-            self._waiters.pop(job_id, None)
+            waiter = self._waiters.get(job_id)
+            if waiter is not None:
+                waiter.end = waiter.lost = None
+        if waiter is not None:
+            self.call("expect", [job_id], self.id)
 
     def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
         """Block until the waiter is settled; False if ``timeout_s`` passes first."""
