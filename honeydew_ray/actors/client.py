@@ -225,8 +225,12 @@ class QueueClient:
         self._settle_lost(QueueLost(f"the process of queue {self.queue!r} died, and its store kept nothing"), lost)
 
     def _ask_again(self, job_ids: Sequence[JobId]) -> None:
-        with contextlib.suppress(RayError):  # if it is away again, the next incarnation is asked again
-            ray.get(self.actor.expect.remote(list(job_ids), self.id))
+        try:
+            unknown = set(ray.get(self.actor.expect.remote(list(job_ids), self.id)))
+        except RayError:  # it is away again: the next incarnation is asked again
+            return
+        gone = [waiter for job_id, waiter in list(self._waiters.items()) if job_id in unknown and waiter.incarnation is not None]
+        self._settle_lost(QueueLost(f"the process of queue {self.queue!r} died, and the job's end was not kept"), gone)
 
     def _settle_lost(self, error: HoneydewError, waiters: Sequence[Waiter] | None = None) -> None:
         callbacks: list[Callable[[], None]] = []

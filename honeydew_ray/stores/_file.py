@@ -32,6 +32,8 @@ class Changes:
     inserts: list[NewRow] = field(default_factory=list[NewRow])
     updates: dict[int, Values] = field(default_factory=dict[int, Values])  # by row
     deletes: list[int] = field(default_factory=list[int])
+    ended: list[Values] = field(default_factory=list[Values])
+    forget_ended_before: float | None = None
     suspended: bool | None = None
 
     def add(self, later: Changes) -> None:
@@ -40,6 +42,8 @@ class Changes:
         self.inserts += later.inserts
         self.updates.update(later.updates)
         self.deletes += later.deletes
+        self.ended += later.ended
+        self.forget_ended_before = later.forget_ended_before or self.forget_ended_before
         self.suspended = self.suspended if later.suspended is None else later.suspended
 
 
@@ -69,6 +73,11 @@ class JobFile:
             except (StoreDamaged, ValueError, TypeError, KeyError) as error:
                 raise StoreDamaged(f"{self.path} is damaged in row {row} of its jobs: {error}. No job was lost or changed by the attempt "
                                    "to open it; restore a copy") from error
+
+    def ended(self, limit: int) -> list[JobRecord]:
+        """The jobs that ended last, oldest first."""
+        rows = self._connection.execute("SELECT id, facts, result FROM ended ORDER BY number DESC LIMIT ?", [limit]).fetchall()
+        return [_rows.load_ended(self._queue, *row) for row in reversed(rows)]
 
     def payloads(self, rows: Sequence[int]) -> list[Payload]:
         """The large payloads of these rows."""
@@ -114,6 +123,10 @@ class JobFile:
             numbers = ",".join(map(str, rows))
             self._connection.execute(f"DELETE FROM jobs WHERE row IN ({numbers})")
             self._connection.execute(f"DELETE FROM buffers WHERE row IN ({numbers})")
+        if changes.ended:
+            self._connection.executemany("INSERT INTO ended (id, at, facts, result) VALUES (?, ?, ?, ?)", changes.ended)
+        if changes.forget_ended_before is not None:
+            self._connection.execute("DELETE FROM ended WHERE at < ?", [changes.forget_ended_before])
         if changes.suspended is not None:
             self._connection.execute("UPDATE queue SET suspended = ?", [changes.suspended])
 

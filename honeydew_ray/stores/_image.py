@@ -92,10 +92,14 @@ class Image:
         claimed = self._claim_first(n, now) if only is None else self._claim_only(only, now, abandoned)
         return Reserved(claimed, self._delayed.next_due())
 
+    def holds(self, job: JobRecord) -> bool:
+        """Whether this attempt is in progress here."""
+        held = self._jobs.get(job.id)
+        return held is not None and held.state is JobState.IN_PROGRESS and held.token == job.token
+
     def ack(self, job: JobRecord) -> bool:
         """Let go of a job in progress; False, and nothing changes, if this attempt is not held."""
-        held = self._jobs.get(job.id)
-        if held is None or held.state is not JobState.IN_PROGRESS or held.token != job.token:
+        if not self.holds(job):
             return False
         del self._claims[job.id]
         self._drop(job.id)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn, cast
 
 from honeydew_ray.arguments import refuse_type
-from honeydew_ray.errors import StoreDamaged
+from honeydew_ray.errors import HoneydewError, QueueLost, StoreDamaged
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.payload import HeldBuffer, Payload, dumps_whole
@@ -20,6 +20,9 @@ log = logging.getLogger("honeydew_ray")
 
 LARGE_BYTES = 32_768
 """Payloads of more than this, or with buffers, stay in the file until they are needed."""
+
+MAX_RESULT_BYTES = 2**20
+"""Results of more than this are not kept once the job has ended."""
 
 FIXED = ("row", "id", "method", "is_function", "enqueued_at", "nbytes", "buffers", "crc", "data")
 CHANGING = (
@@ -32,6 +35,9 @@ COLUMNS = CHANGING + FIXED
 Values = tuple[Any, ...]
 
 _FAILURE_FIELDS = ("kind", "class_name", "message", "traceback", "exit_code", "signal", "attempt", "node")
+_ENDED_FIELDS = (
+    "method", "state", "enqueued_at", "started_at", "completed_at", "failures", "redeliveries", "moved_to", "attempt", "client",
+)
 _SCALARS = (str, int, float, type(None))  # bool is an int
 
 
@@ -115,7 +121,29 @@ def load_payload(stored_id: Any, method: str, crc: int, data: bytes, buffers: It
     if checksum(job_id, method, data, (buffer.data for buffer in held)) == crc:
         return Payload(data, held)
     log.error("job %s: its arguments, read from the store, do not match their checksum", job_id)
-    return Payload(pickle.dumps(_Damaged(f"job {job_id}: its arguments were damaged in the store's file")))
+    return Payload(pickle.dumps(_Gone(StoreDamaged, f"job {job_id}: its arguments were damaged in the store's file")))
+
+
+def ended_row(job: JobRecord) -> Values:
+    """What is kept of a job that ended: how, and its result if that is not large."""
+    facts = {name: getattr(job, name) for name in _ENDED_FIELDS}
+    facts["last_error"] = None if job.last_error is None else _failure_facts(job.last_error)
+    result = job.result.data if job.result is not None and not job.result.buffers and len(job.result.data) <= MAX_RESULT_BYTES else None
+    return store_id(job.id), job.completed_at or 0.0, json.dumps(facts), result
+
+
+def load_ended(queue: str, stored_id: Any, facts: str, result: bytes | None) -> JobRecord:
+    """The job that `ended_row` made this of; loading a result that was not kept raises `QueueLost`."""
+    known = json.loads(facts)
+    error = known.pop("last_error")
+    job_id, state = load_id(stored_id), JobState(known.pop("state"))
+    if result is None and state is JobState.DONE:
+        text = f"job {job_id} is done, but the queue's process ended before its result was fetched, and it was too large to be kept"
+        result = pickle.dumps(_Gone(QueueLost, text))
+    return JobRecord(
+        job_id, queue, payload=Payload(b""), state=state, result=None if result is None else Payload(result),
+        last_error=None if error is None else Failure(**error), **known,
+    )
 
 
 def checksum(job_id: JobId, method: str, data: bytes, buffers: Iterable[Any]) -> int:
@@ -150,7 +178,11 @@ def _tuples(value: Any) -> Any:
 
 def _store_failure(failure: Failure) -> str:
     """As text, without the pickled exception: no class is imported by a name from the file."""
-    return json.dumps({name: getattr(failure, name) for name in _FAILURE_FIELDS})
+    return json.dumps(_failure_facts(failure))
+
+
+def _failure_facts(failure: Failure) -> dict[str, Any]:
+    return {name: getattr(failure, name) for name in _FAILURE_FIELDS}
 
 
 def _load_private(job_id: JobId, private: bytes) -> Any:
@@ -161,15 +193,16 @@ def _load_private(job_id: JobId, private: bytes) -> Any:
         return None
 
 
-class _Damaged:
-    """Pickles as a call that raises `StoreDamaged`."""
+class _Gone:
+    """Pickles as a call that raises an error of ours."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, error: type[HoneydewError], message: str) -> None:
+        self._error = error
         self._message = message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _raise_damaged, (self._message,)
+        return _raise, (self._error, self._message)
 
 
-def _raise_damaged(message: str) -> NoReturn:
-    raise StoreDamaged(message)
+def _raise(error: type[HoneydewError], message: str) -> NoReturn:
+    raise error(message)

@@ -55,6 +55,13 @@ CREATE TABLE buffers (          -- large blocks of bytes that were left out of t
     data BLOB NOT NULL,
     PRIMARY KEY (row, number)
 );
+CREATE TABLE ended (            -- jobs that ended lately, for clients that have not heard when the queue loses its process
+    number INTEGER PRIMARY KEY,
+    id NOT NULL,
+    at REAL NOT NULL,
+    facts TEXT NOT NULL,        -- JSON
+    result BLOB                 -- the pickled value; NULL if it was too large to keep
+);
 """
 
 MIGRATIONS: Mapping[int, Callable[[sqlite3.Connection], None]] = {}

@@ -23,6 +23,9 @@ from honeydew_ray.stores._journal import Journal, Unit
 from honeydew_ray.stores._rows import LeftOut
 from honeydew_ray.stores.base import Counts, Opened, Page, Query, Reserved, Store
 
+_ENDED_TTL_S = 600.0
+_MAX_ENDED = 10_000
+_FORGET_EVERY = 1000
 _PAGE_BYTES = 64 * 2**20  # a page without ids ends early rather than load more than this
 
 
@@ -59,6 +62,7 @@ class SQLiteStore(Store):
         self._last_change = 0
         self._arriving: dict[JobId, Unit] = {}  # being enqueued, so not in the image yet
         self._settling: dict[Any, Unit] = {}  # by token, or by id if cancelled: in the image, and not committed yet
+        self._ends_kept = 0  # since old ones were last forgotten
         self._journal: Journal | None = None
 
     def __repr__(self) -> str:
@@ -73,6 +77,7 @@ class SQLiteStore(Store):
         await journal.start()
         try:
             openings, suspended, loaded = await journal.look(lambda file: (file.openings(), file.suspended(), list(file.load())))
+            ended = await journal.look(lambda file: file.ended(_MAX_ENDED))
         except BaseException:
             await journal.stop()
             raise
@@ -83,7 +88,7 @@ class SQLiteStore(Store):
         self._image.incarnation = f"{openings}-{uuid.uuid4().hex[:8]}"  # a copy of the file may have as many openings
         self._image.restore(job for _, job in loaded)
         held = [job for _, job in loaded if job.state is JobState.IN_PROGRESS]
-        return Opened(self._image.incarnation, suspended, await self._whole(held))
+        return Opened(self._image.incarnation, suspended, await self._whole(held), ended)
 
     async def enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
         demand_enqueued(jobs)
@@ -117,7 +122,8 @@ class SQLiteStore(Store):
             raise
 
     async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
-        return await self._settle("ack", jobs, self._image.ack)
+        ended = [job for job in jobs if job.client is not None and self._image.holds(job)]
+        return await self._settle("ack", jobs, self._image.ack, ended)
 
     async def nack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
         demand_put_back(jobs)
@@ -181,12 +187,22 @@ class SQLiteStore(Store):
         self._arriving.update((job.id, unit) for job in jobs)
         return unit
 
-    async def _settle(self, step: str, jobs: Sequence[JobRecord], apply: Callable[[JobRecord], bool]) -> Sequence[bool]:
+    async def _settle(self, step: str, jobs: Sequence[JobRecord], apply: Callable[[JobRecord], bool],
+                      ended: Sequence[JobRecord] = ()) -> Sequence[bool]:
         """Change the image, and return when that is committed. Asked again after a failure, wait for what is still to land."""
         held = [apply(job) or job.token in self._settling for job in jobs]
         if any(held):
-            await self._land(self._changed(step, [job.token for job, was_held in zip(jobs, held, strict=True) if was_held]))
+            unit = self._changed(step, [job.token for job, was_held in zip(jobs, held, strict=True) if was_held])
+            self._keep_ends(unit.changes, ended)
+            await self._land(unit)
         return held
+
+    def _keep_ends(self, changes: Changes, ended: Sequence[JobRecord]) -> None:
+        changes.ended += map(_rows.ended_row, ended)
+        self._ends_kept += len(ended)
+        if self._ends_kept >= _FORGET_EVERY and ended:
+            self._ends_kept = 0
+            changes.forget_ended_before = (ended[-1].completed_at or 0.0) - _ENDED_TTL_S
 
     def _changed(self, step: str, settling: Iterable[Any] = ()) -> Unit:
         """What has changed in the image since this was last asked."""
