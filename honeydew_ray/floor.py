@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from honeydew_ray import failpoints, lifecycle
 from honeydew_ray.clock import Clock
 from honeydew_ray.dispatchers.base import WorkerRef
+from honeydew_ray.errors import PayloadError
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobId, JobRecord, JobState, Token
 from honeydew_ray.judge import Judge
@@ -172,6 +173,12 @@ class Floor:
         self.look()
 
     async def _take_conclusions(self, conclusions: list[_Conclusion]) -> None:
+        if self._store.overlapping:  # other commands need not wait for the commit
+            self.spawn(self._settle(conclusions))
+        else:
+            await self._settle(conclusions)
+
+    async def _settle(self, conclusions: list[_Conclusion]) -> None:
         settled = [conclusion._replace(record=self._unless_called_off(conclusion.record)) for conclusion in conclusions]
         leaving = [conclusion.record for conclusion in settled if conclusion.record.state in _REMOVED]
         staying = [conclusion.record for conclusion in settled if conclusion.record.state not in _REMOVED]
@@ -180,14 +187,29 @@ class Floor:
                 await self._store.ack(leaving)
             if staying:
                 await self._store.nack(staying)
-        except Exception:  # committed or not, once more does no harm: both are idempotent
-            log.exception("the store failed to settle %d jobs; trying again in %g s", len(settled), _STORE_RETRY_S)
-            for conclusion in settled:  # each by itself, so that one that the store cannot take does not hold up the others
-                alone = functools.partial(self._take_conclusions)
-                asyncio.get_running_loop().call_later(_STORE_RETRY_S, self.mailbox.post, alone, conclusion)
+        except Exception as error:
+            self._settle_later(settled, error)
             return
         for conclusion in settled:
             self._concluded(conclusion)
+        if self._store.overlapping and staying:
+            self.look()
+
+    def _settle_later(self, conclusions: list[_Conclusion], error: Exception) -> None:
+        """Committed or not, once more does no harm: `Store.ack` and `Store.nack` are idempotent."""
+        log.error("the store failed to settle %d jobs; trying again in %g s", len(conclusions), _STORE_RETRY_S, exc_info=error)
+        for conclusion in conclusions:  # each by itself, so that one that the store cannot take does not hold up the others
+            storable = self._storable(conclusion, error) if len(conclusions) == 1 else conclusion
+            alone = functools.partial(self._take_conclusions)
+            asyncio.get_running_loop().call_later(_STORE_RETRY_S, self.mailbox.post, alone, storable)
+
+    def _storable(self, conclusion: _Conclusion, error: Exception) -> _Conclusion:
+        """A job whose note the store can never take goes to the dead list, with both errors shown, rather than be tried for ever."""
+        record = conclusion.record
+        if not isinstance(error, PayloadError) or record.last_error is None or conclusion.monitor is None:
+            return conclusion
+        failure = record.last_error.followed_by(error, "storing the failure mode's note")
+        return conclusion._replace(record=lifecycle.abandoned(conclusion.monitor.job, failure, self._clock.now()))
 
     def _concluded(self, conclusion: _Conclusion) -> None:
         record, monitor, frees = conclusion

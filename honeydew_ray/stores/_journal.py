@@ -15,6 +15,7 @@ from honeydew_ray.stores._file import Changes, JobFile
 T = TypeVar("T")
 
 _RETRY_S = 1.0
+_SOON_S = 0.01
 
 
 @dataclass(eq=False, slots=True)
@@ -52,6 +53,8 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._line: queue.SimpleQueue[Unit | _Look] = queue.SimpleQueue()
         self._open_file = open_file
+        self._soon: list[Unit] = []  # to be handed over with the next
+        self._alarm: asyncio.TimerHandle | None = None
         self._backlog: list[Unit] = []  # what must land and could not be written
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="honeydew-journal", daemon=True)
@@ -67,24 +70,36 @@ class Journal:
         self._line.put(_Look(work, done))
         return await done
 
-    def write(self, unit: Unit) -> None:
-        """Hand over what is to be written."""
-        self._line.put(unit)
+    def write_soon(self, unit: Unit) -> None:
+        """Have it written with whatever is handed over next, or after a while; a commit of its own would delay others'."""
+        self._soon.append(unit)
+        if self._alarm is None:
+            self._alarm = self._loop.call_later(_SOON_S, self._hand_over)
 
     async def wait(self, unit: Unit) -> None:
         """Hand it over, and return when it is committed; raise if it could not be."""
         unit.done = self._loop.create_future()
+        self._hand_over()
         self._line.put(unit)
         await asyncio.shield(unit.done)  # whoever waits may leave; those who come later wait for it too
 
     async def stop(self) -> None:
         """Write what waits, close the file, end the thread. Raises if something could not be written."""
         done: asyncio.Future[None] = self._loop.create_future()
+        self._hand_over()
         self._line.put(_Look(self._close, done, last=True))
         try:
             await done
         finally:
             self._thread.join()  # it has only to return
+
+    def _hand_over(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        for unit in self._soon:
+            self._line.put(unit)
+        self._soon.clear()
 
     # -- in the writing thread
 

@@ -58,7 +58,7 @@ class Page:
 class Store(ABC):
     """Where a queue keeps its jobs.
 
-    One queue uses a store, one call at a time; each call is a batch, and has happened (for a
+    One queue uses a store, one call at a time unless it says that they may overlap; each call is a batch, and has happened (for a
     durable store: is committed) when it returns. A store changes a job only as told, and fences:
     `ack` and `nack` act only while the store holds that very attempt in progress.
     Run `honeydew_ray.testing.StoreContract` against your own.
@@ -66,6 +66,9 @@ class Store(ABC):
 
     durable: ClassVar[bool] = False
     """Whether jobs outlive the queue's process."""
+
+    overlapping: ClassVar[bool] = False
+    """Whether `ack` and `nack` may be called while earlier calls still wait; they take effect in the order of the calls."""
 
     node_local: ClassVar[bool] = False
     """Whether only the node that the queue was started on can reach what the store keeps."""

@@ -47,6 +47,7 @@ class SQLiteStore(Store):
     """
 
     durable: ClassVar[bool] = True
+    overlapping: ClassVar[bool] = True
     node_local: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, max_abandoned: int = 10_000, abandoned_ttl_s: float = 30 * 86_400,
@@ -112,13 +113,13 @@ class SQLiteStore(Store):
         # Not awaited: a crash before this is committed leaves the job waiting, which is what it was. Whoever ran the attempt
         # meanwhile carries a token of an incarnation that is over, so its answer counts only if the queue takes it over.
         if self._changes:
-            journal.write(self._changed("reserve"))
+            journal.write_soon(self._changed("reserve"))
         try:
             return Reserved(await self._whole(reserved.jobs), reserved.next_due)
         except BaseException:
             for job in reserved.jobs:
                 self._image.nack(lifecycle.gave_back(job, now))
-            journal.write(self._changed("nack"))
+            journal.write_soon(self._changed("nack"))
             raise
 
     async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:

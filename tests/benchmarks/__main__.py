@@ -83,6 +83,25 @@ def throughput(queue: honeydew.Queue, bare: Any, jobs: int, rounds: int) -> list
     return [{"honeydew": jobs / timed(ours), "bare": jobs / timed(theirs)} for _ in range(rounds)]
 
 
+def durable_throughput(durable: honeydew.Queue, memory: honeydew.Queue, jobs: int, rounds: int) -> list[dict[str, float]]:
+    """Jobs a second, strict dispatch, results collected: the SQLite store against the memory store."""
+
+    def run(queue: honeydew.Queue) -> float:
+        return jobs / timed(lambda: [job.result() for job in queue.submit_many("echo", range(jobs))])
+
+    run(durable), run(memory)
+    return [{"sqlite": run(durable), "memory": run(memory)} for _ in range(rounds)]
+
+
+def enqueue_rate(queue: honeydew.Queue, jobs: int, rounds: int) -> list[dict[str, float]]:
+    """Jobs a second into a suspended queue, by ``submit_many`` without replies: in custody when it returns."""
+    queue.suspend()
+    silent = queue.options(reply=False)
+    rows = [{"rate": jobs / timed(lambda: silent.submit_many("echo", range(jobs)))} for _ in range(rounds)]
+    assert queue.status().pending == jobs * rounds
+    return rows
+
+
 def latency(queue: honeydew.Queue, bare: Any, calls: int, rounds: int) -> list[dict[str, float]]:
     """Seconds from submit to result on an idle queue, and of a bare actor call, at the median and the 95th percentile."""
 
@@ -136,29 +155,50 @@ def main() -> None:
     bare_class: Any = ray.remote(num_cpus=0, enable_task_events=False)(Echo)
     bare_workers = [bare_class.remote() for _ in range(WORKERS)]
     bare: Any = ray.remote(num_cpus=0, enable_task_events=False)(BareDispatcher).remote(bare_workers)
-    queue = honeydew.start_queue("bench", failure_mode=honeydew.Retry(times=1))
-    queue.start_workers(Echo, num=WORKERS)
-    queue.wait_for_workers(WORKERS)
+    queue = start("bench", honeydew.MemoryStore())
     rows = {
         "throughput": throughput(queue, bare, 1500, rounds),
         "latency": latency(queue, bare_workers[0], 300, rounds),
         "recovery": recovery(queue, kills),
     }
+    with tempfile.TemporaryDirectory() as folder:
+        durable = start("bench-durable", honeydew.SQLiteStore(Path(folder) / "bench.db"))
+        rows["durable_throughput"] = durable_throughput(durable, queue, 1500, rounds)
+        rows["enqueue_memory"] = enqueue_rate(queue, 20_000, rounds)
+        rows["enqueue_sqlite"] = enqueue_rate(durable, 20_000, rounds)
+        durable.stop()
     queue.stop()
     ray.shutdown()
-
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text("".join(json.dumps({"benchmark": name, **row}) + "\n" for name, found in rows.items() for row in found))
+    print_table(rows, kills)
+
+
+def start(name: str, store: honeydew.Store) -> honeydew.Queue:
+    queue = honeydew.start_queue(name, store=store, failure_mode=honeydew.Retry(times=1))
+    queue.start_workers(Echo, num=WORKERS)
+    queue.wait_for_workers(WORKERS)
+    return queue
+
+
+def print_table(rows: dict[str, list[dict[str, float]]], kills: int) -> None:
+    def middle(benchmark: str, value: str) -> float:
+        return median(rows[benchmark], lambda row: row[value])
+
     strict = median(rows["throughput"], lambda row: row["honeydew"] / row["bare"])
-    ours, bare_rate = (median(rows["throughput"], lambda row, who=who: row[who]) for who in ("honeydew", "bare"))
-    rates = f"{ours:.0f} against {bare_rate:.0f} jobs/s"
+    rates = f"{middle('throughput', 'honeydew'):.0f} against {middle('throughput', 'bare'):.0f} jobs/s"
     report("strict dispatch / bare async dispatcher", strict, "x", ">= 0.7", strict >= 0.7, rates)
     trips = median(rows["latency"], lambda row: row["p50"] / row["bare_p50"])
-    ours, bare_trip = (median(rows["latency"], lambda row, what=what: row[what]) for what in ("p50", "bare_p50"))
-    times = f"{ours * 1e3:.2f} against {bare_trip * 1e3:.2f} ms"
+    times = f"{middle('latency', 'p50') * 1e3:.2f} against {middle('latency', 'bare_p50') * 1e3:.2f} ms"
     report("submit to result, idle queue, p50 / bare round trip", trips, "x", "<= 4", trips <= 4, times)
-    kill = median(rows["recovery"], lambda row: row["seconds"]) * 1e3
+    kill = middle("recovery", "seconds") * 1e3
     report("kill -9 of a busy worker to its job on another, p50", kill, "ms", "<= 150", kill <= 150, f"{kills} kills")
+    ratio = median(rows["durable_throughput"], lambda row: row["sqlite"] / row["memory"])
+    rates = f"{middle('durable_throughput', 'sqlite'):.0f} against {middle('durable_throughput', 'memory'):.0f} jobs/s"
+    report("strict dispatch, SQLiteStore / MemoryStore", ratio, "x", ">= 0.8", ratio >= 0.8, rates)
+    for store, least in (("memory", 50_000), ("sqlite", 20_000)):
+        rate = middle(f"enqueue_{store}", "rate")
+        report(f"submit_many, {store}, in custody", rate, "/s", f">= {least}", rate >= least, "20,000 jobs a round")
 
 
 if __name__ == "__main__":
