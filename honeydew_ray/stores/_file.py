@@ -13,12 +13,13 @@ from honeydew_ray.errors import StoreDamaged
 from honeydew_ray.job import JobRecord
 from honeydew_ray.payload import Payload
 from honeydew_ray.stores import _opening, _rows
-from honeydew_ray.stores._rows import CHANGING, COLUMNS, NewRow, Values
+from honeydew_ray.stores._rows import CHANGING, COLUMNS, ENDED, NewRow, Values
 
 _T = TypeVar("_T")
 
 _ROWS_AT_ONCE = 256  # a statement for many rows, since between two statements the thread may have to wait for the interpreter
 
+_INSERT_ENDED = f"INSERT INTO ended ({', '.join(ENDED)}) VALUES ({','.join('?' * len(ENDED))})"
 _UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE row = ?"
 _SMALL_DATA = f"CASE WHEN nbytes <= {_rows.LARGE_BYTES} AND buffers = 0 THEN data END"
 _LOAD = f"SELECT row, {', '.join(COLUMNS[:-1])}, {_SMALL_DATA} FROM jobs ORDER BY changed"
@@ -76,8 +77,8 @@ class JobFile:
 
     def ended(self, limit: int) -> list[JobRecord]:
         """The jobs that ended last, oldest first."""
-        rows = self._connection.execute("SELECT id, facts, result FROM ended ORDER BY number DESC LIMIT ?", [limit]).fetchall()
-        return [_rows.load_ended(self._queue, *row) for row in reversed(rows)]
+        rows = self._connection.execute(f"SELECT {', '.join(ENDED)} FROM ended ORDER BY number DESC LIMIT ?", [limit]).fetchall()
+        return [_rows.load_ended(self._queue, row) for row in reversed(rows)]
 
     def payloads(self, rows: Sequence[int]) -> list[Payload]:
         """The large payloads of these rows."""
@@ -124,9 +125,9 @@ class JobFile:
             self._connection.execute(f"DELETE FROM jobs WHERE row IN ({numbers})")
             self._connection.execute(f"DELETE FROM buffers WHERE row IN ({numbers})")
         if changes.ended:
-            self._connection.executemany("INSERT INTO ended (id, at, facts, result) VALUES (?, ?, ?, ?)", changes.ended)
+            self._connection.executemany(_INSERT_ENDED, changes.ended)
         if changes.forget_ended_before is not None:
-            self._connection.execute("DELETE FROM ended WHERE at < ?", [changes.forget_ended_before])
+            self._connection.execute("DELETE FROM ended WHERE completed_at < ?", [changes.forget_ended_before])
         if changes.suspended is not None:
             self._connection.execute("UPDATE queue SET suspended = ?", [changes.suspended])
 

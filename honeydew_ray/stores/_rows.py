@@ -32,12 +32,14 @@ CHANGING = (
 COLUMNS = CHANGING + FIXED
 """The columns of the table of jobs, as `_schema` makes it; the data are last, so that the rest is read without them."""
 
+ENDED = (
+    "id", "completed_at", "method", "state", "enqueued_at", "started_at", "failures", "redeliveries", "moved_to", "last_error", "result",
+)
+"""The columns of the table of jobs that ended."""
+
 Values = tuple[Any, ...]
 
 _FAILURE_FIELDS = ("kind", "class_name", "message", "traceback", "exit_code", "signal", "attempt", "node")
-_ENDED_FIELDS = (
-    "method", "state", "enqueued_at", "started_at", "completed_at", "failures", "redeliveries", "moved_to", "attempt", "client",
-)
 _SCALARS = (str, int, float, type(None))  # bool is an int
 
 
@@ -125,24 +127,25 @@ def load_payload(stored_id: Any, method: str, crc: int, data: bytes, buffers: It
 
 
 def ended_row(job: JobRecord) -> Values:
-    """What is kept of a job that ended: how, and its result if that is not large."""
-    facts = {name: getattr(job, name) for name in _ENDED_FIELDS}
-    facts["last_error"] = None if job.last_error is None else _failure_facts(job.last_error)
+    """What is kept of a job that ended, by the columns `ENDED`: how, and its result if that is not large."""
     result = job.result.data if job.result is not None and not job.result.buffers and len(job.result.data) <= MAX_RESULT_BYTES else None
-    return store_id(job.id), job.completed_at or 0.0, json.dumps(facts), result
+    return (
+        store_id(job.id), job.completed_at or 0.0, job.method, job.state.value, job.enqueued_at, job.started_at, job.failures,
+        job.redeliveries, job.moved_to, None if job.last_error is None else _store_failure(job.last_error), result,
+    )
 
 
-def load_ended(queue: str, stored_id: Any, facts: str, result: bytes | None) -> JobRecord:
-    """The job that `ended_row` made this of; loading a result that was not kept raises `QueueLost`."""
-    known = json.loads(facts)
-    error = known.pop("last_error")
-    job_id, state = load_id(stored_id), JobState(known.pop("state"))
-    if result is None and state is JobState.DONE:
+def load_ended(queue: str, values: Sequence[Any]) -> JobRecord:
+    """The job that `ended_row` made these of; loading a result that was not kept raises `QueueLost`."""
+    stored_id, completed_at, method, state, enqueued_at, started_at, failures, redeliveries, moved_to, last_error, result = values
+    job_id = load_id(stored_id)
+    if result is None and state == JobState.DONE.value:
         text = f"job {job_id} is done, but the queue's process ended before its result was fetched, and it was too large to be kept"
         result = pickle.dumps(_Gone(QueueLost, text))
     return JobRecord(
-        job_id, queue, payload=Payload(b""), state=state, result=None if result is None else Payload(result),
-        last_error=None if error is None else Failure(**error), **known,
+        job_id, queue, method, Payload(b""), enqueued_at=enqueued_at, state=JobState(state), failures=failures, redeliveries=redeliveries,
+        last_error=None if last_error is None else Failure(**json.loads(last_error)), started_at=started_at, completed_at=completed_at,
+        result=None if result is None else Payload(result), moved_to=moved_to,
     )
 
 
@@ -178,11 +181,7 @@ def _tuples(value: Any) -> Any:
 
 def _store_failure(failure: Failure) -> str:
     """As text, without the pickled exception: no class is imported by a name from the file."""
-    return json.dumps(_failure_facts(failure))
-
-
-def _failure_facts(failure: Failure) -> dict[str, Any]:
-    return {name: getattr(failure, name) for name in _FAILURE_FIELDS}
+    return json.dumps({name: getattr(failure, name) for name in _FAILURE_FIELDS})
 
 
 def _load_private(job_id: JobId, private: bytes) -> Any:

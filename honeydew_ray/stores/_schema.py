@@ -58,8 +58,15 @@ CREATE TABLE buffers (          -- large blocks of bytes that were left out of t
 CREATE TABLE ended (            -- jobs that ended lately, for clients that have not heard when the queue loses its process
     number INTEGER PRIMARY KEY,
     id NOT NULL,
-    at REAL NOT NULL,
-    facts TEXT NOT NULL,        -- JSON
+    completed_at REAL NOT NULL,
+    method TEXT NOT NULL,
+    state TEXT NOT NULL,        -- done, moved or cancelled
+    enqueued_at REAL NOT NULL,
+    started_at REAL,
+    failures INTEGER NOT NULL,
+    redeliveries INTEGER NOT NULL,
+    moved_to TEXT,
+    last_error TEXT,            -- JSON
     result BLOB                 -- the pickled value; NULL if it was too large to keep
 );
 """
