@@ -185,7 +185,7 @@ class QueueClient:
             except (ActorUnavailableError, RayTaskError):
                 time.sleep(_RETRY_S)
             except Exception:  # the queue is dead for good, or Ray was shut down
-                self._settle_lost(QueueLost(f"queue {self.queue!r} is gone, and with it the outcome of the job"))
+                self._settle_lost(QueueLost(f"queue {self.queue!r} is gone; {self._what_is_left()}"))
                 self._poller = None
                 return
             else:
@@ -196,7 +196,7 @@ class QueueClient:
                 self._deliver([end for _, end in collected.ends])
                 acknowledged = collected.ends[-1][0] if collected.ends else acknowledged
                 if collected.closed and not collected.ends:
-                    self._settle_lost(QueueLost(f"queue {self.queue!r} was stopped before the job ended"))
+                    self._settle_lost(QueueLost(f"queue {self.queue!r} was stopped before the job ended; {self._what_is_left()}"))
                     self._poller = None
                     return
 
@@ -244,7 +244,12 @@ class QueueClient:
             callback()
 
     def _gone(self) -> QueueNotFound:
-        return QueueNotFound(f'queue {self.queue!r} is gone; start it again with start_queue("{self.queue}")')
+        return QueueNotFound(f"queue {self.queue!r} is gone; {self._what_is_left()}")
+
+    def _what_is_left(self) -> str:
+        if self._durable:
+            return f'its store keeps its jobs: start_queue("{self.queue}", store=...) carries on with them, on a node that can reach the store'
+        return f'its store kept nothing; start_queue("{self.queue}") begins anew'
 
 
 async def settled(client: QueueClient, waiter: Waiter) -> None:

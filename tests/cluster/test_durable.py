@@ -15,6 +15,7 @@ import pytest
 import honeydew_ray as honeydew
 from honeydew_ray import JobState
 from tests.cluster.crew import Crew
+from tests.cluster.scripts import run_script
 from tests.cluster.signals import Signal
 
 Start = Callable[..., honeydew.Queue]
@@ -232,3 +233,54 @@ def test_thirty_kills_under_load_lose_nothing(durable: Start, tmp_path: Path) ->
     assert again == 0, f"{again} jobs ran twice though no worker was killed"
     status = queue.status()
     assert (status.pending, status.in_progress, status.abandoned) == (0, 0, 0)
+
+
+def test_the_whole_cluster_may_stop_and_start_again(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("carry_on.py")
+    before = run_script(script, "first", tmp_path)  # Ray ends with it, and takes queue and worker along
+    assert before.code == 0, before
+    after = run_script(script, "second", tmp_path)
+    assert after.code == 0, after
+    assert after.output.splitlines()[-5:] == [
+        "suspended True pending 4 delayed 1",
+        "line pending-2 pending-1 running pending-0",
+        "redelivered 1",
+        "results held 0 1 2",
+        "attempts 2",
+    ], after
+    assert (tmp_path / "started").read_text().splitlines() == ["started"] * 2
+
+
+def test_killed_between_the_two_halves_of_a_move_the_job_is_in_one_queue(durable: Start, new_queue: Start, tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    environment = {"HONEYDEW_FAILPOINTS": "move.between=kill", "HONEYDEW_FAILPOINTS_ONCE": str(once)}
+    letters = new_queue("dead-letters")
+    queue = durable(failure_mode=honeydew.Move("dead-letters"), ray_options={"runtime_env": {"env_vars": environment}})
+    queue.start_workers(Crew, num=1)
+    job = queue.submit("die", "raise")
+    with pytest.raises(honeydew.JobMoved):
+        job.result(timeout=60)
+    assert once.exists(), "the failpoint was not hit"
+    assert letters.filter() == [letters.job(job.id)]
+    assert queue.filter() == []
+
+
+def test_a_file_that_went_missing_is_refused_and_not_made_anew(durable: Start, tmp_path: Path) -> None:
+    queue = durable()
+    queue.submit("add", 1)
+    process = queue.status().pid
+    assert process is not None
+    os.kill(process, signal.SIGSTOP)
+    for file in tmp_path.glob("durable.db*"):
+        file.unlink()
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(honeydew.StoreError, match=r"durable\.db is missing"):
+        queue.status()
+    assert not (tmp_path / "durable.db").exists()
+
+
+def test_a_queue_that_lost_its_node_refuses_and_says_what_to_do(tmp_path: Path) -> None:
+    finished = run_script(Path(__file__).with_name("lost_node.py"), tmp_path)
+    assert finished.code == 0, finished
+    lines = [line for line in finished.output.splitlines() if line.startswith(("result", "queues", "carried"))]
+    assert lines == ["result QueueLost its store keeps its jobs", "queues none", "carried on with 1"], finished
