@@ -151,7 +151,8 @@ class Job(Generic[T]):
     def retry(self) -> Job[T]:
         """Submit an abandoned job again, under its id, its failures counted anew.
 
-        This handle, and the others on the job in this process, wait for its next end. Raises `JobNotFound` if the job is not in the queue's list of abandoned jobs.
+        This handle, and the others on the job in this process, wait for its next end. Raises
+        `JobNotFound` if the job is not in the queue's list of abandoned jobs.
         """
         self._client.call("retry", self._id, timeout_s=None)
         self._client.expect_again(self._id)

@@ -248,7 +248,7 @@ class QueueClient:
 
     def _what_is_left(self) -> str:
         if self._durable:
-            return f'its store keeps its jobs: start_queue("{self.queue}", store=...) carries on with them, on a node that can reach the store'
+            return f'its store keeps its jobs: start_queue("{self.queue}", store=...), where the store can be reached, carries on with them'
         return f'its store kept nothing; start_queue("{self.queue}") begins anew'
 
 

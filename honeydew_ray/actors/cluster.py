@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from typing import Any, cast
 
 import ray
@@ -99,6 +100,13 @@ def node_is_alive(node: str) -> bool:
     """Whether Ray counts a node as alive. Blocks for a call to the head node."""
     nodes = cast("list[dict[str, Any]]", ray.nodes())
     return any(entry["NodeID"] == node and entry["Alive"] for entry in nodes)
+
+
+def actor_was_restarted() -> bool:
+    """Whether the actor of this process had a process before."""
+    with warnings.catch_warnings():  # Ray's own code in there uses a name that Ray deprecates
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
 
 def stay_here() -> Any:

@@ -72,8 +72,7 @@ class QueueActor:
     """Carries calls to the core, which starts with the first one, after a crash too."""
 
     def __init__(self, spec: QueueSpec) -> None:
-        restarted = ray.get_runtime_context().was_current_actor_reconstructed
-        self._spec = replace(spec, store=spec.store.existing()) if restarted else spec
+        self._spec = replace(spec, store=spec.store.existing()) if cluster.actor_was_restarted() else spec
         self._opening: asyncio.Future[QueueCore] | None = None
         self._opened: QueueCore | None = None
         self._keep = objects.hold if spec.store.durable else objects.own

@@ -30,6 +30,10 @@ a failure: ZeroDivisionError: division by zero; its cause is ZeroDivisionError('
 no reply: none was asked for
 awaited: [0.0, 0.25, 0.5, 0.75]
 """,
+    "durable_queue.py": """\
+rye, fresh, after 1 attempt
+still there after a stop and a start: wheat
+""",
     "filter_and_cancel.py": """\
 waiting: 6
 cancel bob@example.net: cancelled
