@@ -281,7 +281,9 @@ class Floor:
         if job is None:  # settled before the process ended
             self._transport.settled(worker, token)
             return
-        monitor = self.monitors[job.id] = self._resumed[worker.id] = JobMonitor(job, worker, self._transport, resumed=token)
+        spent_s = 0.0 if job.started_at is None else max(self._clock.now() - job.started_at, 0.0)
+        monitor = JobMonitor(job, worker, self._transport, resumed=token, spent_s=spent_s)
+        self.monitors[job.id] = self._resumed[worker.id] = monitor
         self.spawn(self._follow(monitor))
 
     async def _claim_again(self, token: Token) -> JobRecord | None:

@@ -71,7 +71,7 @@ class JobMonitor:
     dead; so no second attempt starts while the first may still run.
     """
 
-    def __init__(self, job: JobRecord, worker: WorkerRef, transport: Transport, resumed: Token | None = None) -> None:
+    def __init__(self, job: JobRecord, worker: WorkerRef, transport: Transport, resumed: Token | None = None, spent_s: float = 0.0) -> None:
         self.job = job
         self.token = resumed or job.token  # under which the worker has it
         self.worker = worker
@@ -81,11 +81,14 @@ class JobMonitor:
         self.concluded: asyncio.Future[JobRecord] = asyncio.get_running_loop().create_future()
         self._transport = transport
         self._resumed = resumed is not None
+        self._spent_s = spent_s  # of the job's time, before it was resumed
 
     async def watch(self) -> tuple[Verdict, WorkerFate]:
         """Issue the attempt, or take it over from an earlier process of the queue, and follow it to its end. Never raises."""
         job = self.job
-        timer = None if job.timeout_s is None else asyncio.get_running_loop().call_later(job.timeout_s, self.end, Order.TIMEOUT)
+        timer: asyncio.TimerHandle | None = None
+        if job.timeout_s is not None:
+            timer = asyncio.get_running_loop().call_later(max(job.timeout_s - self._spent_s, 0.0), self.end, Order.TIMEOUT)
         try:
             if self._resumed:
                 report = await self._transport.resume(self.worker, self.token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ from honeydew_ray.roster import Roster, Spoilt
 from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Page, Query, Store
 from honeydew_ray.success_modes.base import SuccessMode
+
+
+_COLLECT_EVERY = (50_000, 20, 100)  # a full collection looks at every job of the backlog, and jobs are in no cycles
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class QueueActor:
     """Carries calls to the core, which starts with the first one, after a crash too."""
 
     def __init__(self, spec: QueueSpec) -> None:
+        gc.freeze()
+        gc.set_threshold(*_COLLECT_EVERY)
         self._spec = replace(spec, store=spec.store.existing()) if cluster.actor_was_restarted() else spec
         self._opening: asyncio.Future[QueueCore] | None = None
         self._opened: QueueCore | None = None
