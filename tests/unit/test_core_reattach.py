@@ -116,6 +116,20 @@ async def test_a_worker_that_died_under_the_job_after_the_queue_came_back_meets_
 
 
 @virtual
+async def test_a_job_that_was_taken_over_has_what_is_left_of_its_time() -> None:
+    first = await durable()
+    job_id = await first.submit("hang", timeout_s=60)
+    began = now()
+    await asyncio.sleep(50)
+    lost(first)
+    second = await again(first)
+    end = await second.end(job_id)
+    assert end.last_error is not None
+    assert end.last_error.kind == "timeout"
+    assert now() - began == pytest.approx(60, abs=0.1)
+
+
+@virtual
 async def test_a_job_that_was_taken_over_can_be_cancelled() -> None:
     first = await durable()
     job_id = await first.submit("hang")
