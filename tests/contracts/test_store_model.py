@@ -5,6 +5,7 @@ To run another store, subclass `StoreMachine` and say how to make it; see the en
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from honeydew_ray.failure import Failure
 from honeydew_ray.job import CancelOutcome, JobRecord, JobState
 from honeydew_ray.stores.base import Counts, Query, Store
 from honeydew_ray.stores.memory import MemoryStore
+from honeydew_ray.stores.sqlite import SQLiteStore
 from honeydew_ray.testing import StoreDriver, make_job
 
 START = 1_700_000_000.0
@@ -200,6 +202,9 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(killed=st.booleans())
     def crash_and_reopen(self, killed: bool) -> None:
         (self.store.leave if killed else self.store.close)()
+        self._reopen()
+
+    def _reopen(self) -> None:
         self.store = self._open()
         assert self.store.opened.suspended is self.model.suspended
         held = {job.id: replace(job, seq=0) for job in self.store.opened.held}
@@ -328,7 +333,29 @@ class LastingStoreMachine(StoreMachine):
     make_store = staticmethod(lambda directory: LastingStore.found.setdefault(directory, LastingStore()))
 
 
+class SQLiteStoreMachine(StoreMachine):
+    """Killed, the store is what its files hold: they are copied away under it, and opened elsewhere."""
+
+    make_store = staticmethod(lambda directory: SQLiteStore(directory / "jobs.db"))
+
+    @rule(killed=st.booleans())
+    def crash_and_reopen(self, killed: bool) -> None:
+        if killed:
+            self.store.remember_suspended(self.model.suspended)  # claims are committed with the next change, and not waited for
+            copy = tempfile.TemporaryDirectory()
+            for file in Path(self.directory.name).glob("jobs.db*"):
+                shutil.copy(file, copy.name)
+            self.store.close()
+            self.directory.cleanup()
+            self.directory = copy
+        else:
+            self.store.close()
+        self._reopen()
+
+
 TestMemoryStoreModel = MemoryStoreMachine.TestCase
 TestMemoryStoreModel.settings = MANY
 TestLastingStoreModel = LastingStoreMachine.TestCase
 TestLastingStoreModel.settings = MANY
+TestSQLiteStoreModel = SQLiteStoreMachine.TestCase
+TestSQLiteStoreModel.settings = settings(MANY, max_examples=100)

@@ -27,12 +27,13 @@ STEPS = {
     "enqueued with a delay": (lambda job: lifecycle.enqueued(job, "q", NOW, 5), {D, P}, D),
     "arrived": (lambda job: lifecycle.arrived(job, "q", NOW), {D, P, R}, P),
     "became_due": (lifecycle.became_due, {D}, P),
-    "claimed": (lambda job: lifecycle.claimed(job, "inc", NOW), {D, P}, R),
+    "claimed": (lambda job: lifecycle.claimed(job, "inc", NOW), {D, P, ABANDONED}, R),
     "succeeded": (lambda job: lifecycle.succeeded(job, NOW, RESULT), {R}, DONE),
     "retried": (lambda job: lifecycle.retried(job, FAILURE, NOW, 0, None), {R}, P),
     "retried later": (lambda job: lifecycle.retried(job, FAILURE, NOW, 5, None), {R}, D),
     "redelivered": (lambda job: lifecycle.redelivered(job, LOST), {R}, P),
     "gave_back": (lambda job: lifecycle.gave_back(job, NOW), {R}, P),
+    "revived": (lambda job: lifecycle.revived(job, NOW), {R}, P),
     "abandoned": (lambda job: lifecycle.abandoned(job, FAILURE, NOW), {R}, ABANDONED),
     "moved": (lambda job: lifecycle.moved(job, "other", NOW), {D, P, R}, MOVED),
     "cancelled": (lambda job: lifecycle.cancelled(job, NOW), {D, P, R}, CANCELLED),
@@ -179,3 +180,11 @@ class TestRecord:
     def test_states_read_as_plain_words(self):
         assert f"{JobState.IN_PROGRESS} {JobState.IN_PROGRESS!s}" == "in_progress in_progress"
         assert JobState("done") is JobState.DONE
+
+
+def test_a_revived_job_begins_anew_but_for_its_number_of_attempts_and_its_last_error():
+    before = make_job("a", state=R, attempt=4, failures=3, redeliveries=2, private="note", last_error=FAILURE, started_at=NOW, seq=7)
+    after = lifecycle.revived(before, NOW + 1)
+    assert (after.attempt, after.last_error) == (4, FAILURE)
+    assert (after.failures, after.redeliveries, after.private, after.started_at, after.seq, after.due_at) == (0, 0, None, None, 0, NOW + 1)
+    assert after.attempts == 0
