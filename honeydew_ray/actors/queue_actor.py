@@ -25,7 +25,6 @@ from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Page, Query, Store
 from honeydew_ray.success_modes.base import SuccessMode
 
-
 _COLLECT_EVERY = (50_000, 20, 100)  # a full collection looks at every job of the backlog, and jobs are in no cycles
 
 

@@ -109,11 +109,7 @@ class JobFile:
 
     def close(self, clean: bool) -> None:
         """Let go of the file; ``clean`` if every change is in it."""
-        try:
-            if clean:
-                _opening.mark_clean(self._connection)
-        finally:
-            self._connection.close()
+        _opening.close_file(self.path, self._connection, clean)
 
     def _apply(self, changes: Changes) -> None:
         gone = set(changes.deletes)
@@ -145,7 +141,8 @@ class JobFile:
         if stored is None:
             raise StoreDamaged(f"{self.path} has lost row {row} of its jobs while the queue had it open")
         buffers = self._connection.execute("SELECT data FROM buffers WHERE row = ? ORDER BY number", [row])
-        return _rows.load_payload(*stored, (data for data, in buffers))
+        stored_id, method, crc, data = stored
+        return _rows.load_payload(stored_id, method, crc, data, [data for data, in buffers])
 
     def _seen(self) -> tuple[object, ...]:
         """Which files go by our names now."""

@@ -8,11 +8,11 @@ import stat
 import time
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from honeydew_ray.errors import StoreDamaged, StoreError, StoreInUse
-from honeydew_ray.stores import _schema
+from honeydew_ray.stores import _rows, _schema
 
 PATIENCE_S = 2.0
 """How long to wait for the process that had the file before: Ray starts a killed queue again before the old process is quite gone."""
@@ -40,6 +40,9 @@ def open_file(path: Path, queue: str, create: bool, patience_s: float = PATIENCE
     while True:
         try:
             _check_custody(path)
+            if path.stat().st_size == 0:  # to SQLite, an empty file is a new one
+                raise StoreDamaged(f"{path} is empty, and Honeydew never leaves it so: its jobs are lost unless you have a copy. "
+                                   "Nothing was changed; put a copy back, or give the queue another path")
             with _looked_at(path) as connection:
                 _check(connection, path, queue)
             return _take(path)
@@ -50,13 +53,33 @@ def open_file(path: Path, queue: str, create: bool, patience_s: float = PATIENCE
             time.sleep(_LOOK_AGAIN_S)
         except sqlite3.Error as error:
             raise _trouble(path, error) from error
+        except OSError as error:
+            raise StoreError(f"{path} cannot be opened: {error}") from error
 
 
-def mark_clean(connection: sqlite3.Connection) -> None:
-    """Move all changes into the main file, and only then the mark that says so; the log is empty after it."""
-    connection.execute("PRAGMA wal_checkpoint(FULL)")
-    connection.execute("UPDATE queue SET clean = 1")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+def close_file(path: Path, connection: sqlite3.Connection, clean: bool) -> None:
+    """Let go of the file; if it is ``clean``, every change is moved into it first, and only then the mark that says so."""
+    try:
+        if clean:
+            connection.execute("PRAGMA wal_checkpoint(FULL)")
+            connection.execute("UPDATE queue SET clean = 1")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.close()
+    finally:
+        _close_unclean(path, connection)
+
+
+def _close_unclean(path: Path, connection: sqlite3.Connection) -> None:
+    """A file that is not marked as clean must keep its log, which SQLite may remove when the last connection closes."""
+    kept = wal_of(path).with_name(f"{path.name}-wal.kept-{uuid.uuid4().hex[:8]}")
+    try:
+        with suppress(FileNotFoundError):
+            os.link(wal_of(path), kept)
+        connection.close()
+        if kept.exists() and not wal_of(path).exists():
+            os.link(kept, wal_of(path))
+    finally:
+        kept.unlink(missing_ok=True)
 
 
 def wal_of(path: Path) -> Path:
@@ -118,17 +141,26 @@ def _looked_at(path: Path) -> Generator[sqlite3.Connection, None, None]:
 
 
 def _check(connection: sqlite3.Connection, path: Path, queue: str) -> None:
-    if path.stat().st_size == 0:
-        raise StoreDamaged(f"{path} is empty, and Honeydew never leaves it so: its jobs are lost unless you have a copy. "
-                           "Nothing was changed; put a copy back, or give the queue another path")
     _schema.check_ours(connection, path, queue)
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise StoreDamaged(_damage(path, found))
+    damaged = _damaged_job(connection)
+    if damaged is not None:
+        raise StoreDamaged(_damage(path, f"the bytes of job {damaged} do not match their checksum"))
     wal = wal_of(path)
     if not connection.execute("SELECT clean FROM queue").fetchone()[0] and not (wal.exists() and wal.stat().st_size):
         raise StoreDamaged(f"{wal} is missing or empty, although the queue was not closed: committed jobs were in it. Nothing was changed "
                            f"in {path}; put the log back beside it, or restore a copy of both")
+
+
+def _damaged_job(connection: sqlite3.Connection) -> object:
+    """The id of a job whose bytes are not those that were written; None if there is none. Large ones are looked at when they are needed."""
+    small = f"SELECT id, method, crc, data FROM jobs WHERE nbytes <= {_rows.LARGE_BYTES} AND buffers = 0"
+    for stored_id, method, crc, data in connection.execute(small):
+        if _rows.checksum(_rows.load_id(stored_id), method, data, ()) != crc:
+            return stored_id
+    return None
 
 
 def _take(path: Path) -> sqlite3.Connection:
@@ -141,7 +173,7 @@ def _take(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint=4000")
         connection.execute("PRAGMA cache_size=-16000")
         connection.execute("BEGIN IMMEDIATE")
-        _schema.migrate(connection, path)
+        _schema.migrate(connection)
         connection.execute("UPDATE queue SET openings = openings + 1, clean = 0")
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(FULL)")  # the mark must be in the file itself: a lost log must not take it along

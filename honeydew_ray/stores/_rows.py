@@ -102,13 +102,11 @@ def with_payload(job: JobRecord, payload: Payload) -> JobRecord:
 
 
 def load_job(queue: str, values: Sequence[Any]) -> JobRecord:
-    """A job from the values of `COLUMNS`, where data are None if they are large. Raises `StoreDamaged`."""
+    """A job from the values of `COLUMNS`, where data are None if they are large."""
     (_, priority, timeout_s, client, due_at, state, seq, attempt, incarnation, failures, redeliveries, private, last_error,
-     started_at, completed_at, _, stored_id, method, is_function, enqueued_at, nbytes, _, crc, data) = values
+     started_at, completed_at, _, stored_id, method, is_function, enqueued_at, nbytes, _, _, data) = values
     job_id = load_id(stored_id)
     payload = LeftOut(b"", (), nbytes) if data is None else Payload(data)
-    if data is not None and checksum(job_id, method, data, ()) != crc:
-        raise StoreDamaged(f"job {job_id}: its bytes do not match their checksum")
     return JobRecord(
         job_id, queue, method, payload, bool(is_function), priority, timeout_s, client, enqueued_at, due_at, JobState(state), seq,
         attempt, incarnation, failures, redeliveries, None if private is None else _load_private(job_id, private),

@@ -95,7 +95,7 @@ def make(path: Path, queue: str) -> None:
     _sync_directory(path.parent)
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
+def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables to this version, within the open transaction."""
     version = version_of(connection)
     while version < VERSION:

@@ -21,7 +21,11 @@ class StoreDriver:
     def __init__(self, store: Store, queue: str = "test") -> None:
         self.store = store
         self._loop = asyncio.new_event_loop()
-        self.opened: Opened = self._run(store.open(queue))
+        try:
+            self.opened: Opened = self._run(store.open(queue))
+        except BaseException:
+            self._loop.close()
+            raise
 
     def __enter__(self) -> StoreDriver:
         return self
