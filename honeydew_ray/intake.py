@@ -41,6 +41,9 @@ class Intake:
         """A command: enqueue what may enter, and tell each caller."""
         accepted = [arrival for arrival in arrivals if self._may_enter(arrival)]
         fresh = [job for arrival in accepted for job in arrival.jobs if self._is_fresh(job, arrival.moved)]
+        for arrival in accepted:  # before custody: a job may end before its enqueue is known to have worked
+            if arrival.jobs and arrival.jobs[0].client is not None:
+                self._replies.submitted(arrival.jobs[0].client, len(arrival.jobs))
         try:
             added = {job.id for job, new in zip(fresh, await self._store.enqueue(fresh), strict=True) if new}
         except Exception as error:
@@ -57,8 +60,6 @@ class Intake:
         for job in arrival.jobs:
             if job.client is not None and job.id not in added:
                 self._replies.expect(job.id, job.client)
-        if arrival.jobs and arrival.jobs[0].client is not None:
-            self._replies.submitted(arrival.jobs[0].client, len(arrival.jobs))
         if not arrival.accepted.done():
             arrival.accepted.set_result(None)
 

@@ -15,6 +15,7 @@ from honeydew_ray.stores.base import Page, Query
 T = TypeVar("T")
 
 _MISSING: Any = object()
+_FINAL = frozenset({JobState.DONE, JobState.ABANDONED, JobState.MOVED, JobState.CANCELLED})
 
 
 class Job(Generic[T]):
@@ -78,8 +79,10 @@ class Job(Generic[T]):
         return self._outcome(waiter)
 
     def done(self) -> bool:
-        """Whether the job has ended, well or not. Never blocks for long."""
-        return self._ended() is not None or (self._waiter is not None and self._waiter.settled)
+        """Whether the job has ended, well or not. Raises `JobNotFound` if its queue does not know it any more."""
+        if self._waiter is not None:
+            return self._waiter.settled
+        return self._snapshot().state in _FINAL
 
     # -- how it stands ---------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ class Submitter:
         One call to the queue carries 500 jobs. Returns their handles in order; raises as `submit`
         does, at the first chunk that fails.
         """
+        self._refuse_one_id("submit_many")
         jobs: list[Job[Any]] = []
         for chunk in _chunks(iterables):
             jobs += self._enqueue(task_of(task), chunk)
@@ -103,7 +104,13 @@ class Submitter:
         endless. A job that fails raises at its turn, as `Job.result` does; those after it run on.
         """
         expect_count("map", "window", window, least=1)
+        self._refuse_one_id("map")
         return self._map(task_of(task), iterables, window)
+
+    def _refuse_one_id(self, where: str) -> None:
+        if self._options.job_id is not None:
+            expected = "no job_id, since two jobs of one id are one job"
+            raise refuse(where, "job_id", self._options.job_id, expected, "submit each job with an id of its own")
 
     def _map(self, task: Task, iterables: tuple[Iterable[Any], ...], window: int) -> Iterator[Any]:
         calls = zip(*iterables, strict=False)
@@ -176,6 +183,8 @@ class Queue(Submitter):
 
         ``predicate`` is called in this process, with each job's id, method, args, state and the rest.
         """
+        if state is not None and state not in list(JobState):
+            raise refuse("filter", "state", state, f"one of {', '.join(JobState)}", 'state="pending"')
         query = Query(state=None if state is None else JobState(state), method=method)
         return [Job(self._client, record.id, record=record) for record in self._records(query) if predicate is None or predicate(record)]
 
@@ -216,12 +225,14 @@ class Queue(Submitter):
         then the queue goes on.
         """
         if drain:
-            self._client.call("drain", timeout_s=timeout)
+            self._client.call("drain", timeout, timeout_s=None if timeout is None else timeout + _GRACE_S)
         for _, group in names.groups_among(cluster.actor_names(), self.name):
             stop_workers(self.name, group)
-        self._client.call("close", timeout_s=_STOP_TIMEOUT_S)
-        self._client.close()
-        cluster.end_actor(self._client.actor, names.queue_actor(self.name))
+        try:
+            self._client.call("close", timeout_s=_STOP_TIMEOUT_S)
+        finally:  # a store that does not open, or close, must not keep the queue from being ended
+            self._client.finish()
+            cluster.end_actor(self._client.actor, names.queue_actor(self.name))
 
     def _records(self, query: Query) -> Iterator[JobRecord]:
         cursor: Any = None

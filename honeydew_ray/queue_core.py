@@ -181,20 +181,35 @@ class QueueCore:
 
     # -- the end -------------------------------------------------------------------------------
 
-    async def drain(self) -> None:
+    async def drain(self, timeout_s: float | None = None) -> None:
         """Take no more jobs, and return when none is left, delayed ones included.
 
-        Raises `QueueSuspended` if the queue is suspended.
+        Raises `QueueSuspended` if the queue is suspended, then or meanwhile, and the builtin
+        `TimeoutError` after ``timeout_s`` seconds; then it takes jobs again.
         """
-        if self.suspended:
-            raise QueueSuspended(f"queue {self.name!r} is suspended, so its jobs would never finish; resume it first")
         self._intake.closed = True
+        try:
+            await asyncio.wait_for(self._until_empty(), timeout_s)
+        except asyncio.TimeoutError:
+            self._intake.closed = self._closed
+            left = await self._jobs_left()
+            raise TimeoutError(f"queue {self.name!r} still has {left} job(s) after {timeout_s:g} s; it goes on") from None
+        except BaseException:
+            self._intake.closed = self._closed
+            raise
+
+    async def _until_empty(self) -> None:
         while True:
+            if self.suspended:
+                raise QueueSuspended(f"queue {self.name!r} is suspended, so its jobs would never finish; resume it first")
             self.floor.emptied.clear()  # before counting: what empties the queue while the answer is under way must be heard
-            counts = await self._mailbox.ask(self._store.counts)
-            if counts.pending + counts.delayed + counts.in_progress == 0:
+            if await self._jobs_left() == 0:
                 return
             await self.floor.emptied.wait()
+
+    async def _jobs_left(self) -> int:
+        counts = await self._mailbox.ask(self._store.counts)
+        return counts.pending + counts.delayed + counts.in_progress
 
     async def close(self) -> None:
         """Take no more jobs, let waiting clients go, close the store."""
@@ -265,6 +280,7 @@ class QueueCore:
         await self._store.remember_suspended(suspended)
         self.suspended = suspended
         self.floor.shut = suspended or self._closed
+        self.floor.emptied.set()  # who drains must look again
 
     async def _expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
         unknown = [job_id for job_id in job_ids if self.replies.find(job_id) is None]

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 from collections import OrderedDict, deque
-from collections.abc import Iterable
 
 from honeydew_ray.job import JobId, JobRecord, JobSnapshot
 
@@ -56,6 +55,7 @@ class Replies:
             self.send(client, ended)
         else:
             self._waiting.setdefault(job_id, set()).add(client)
+            self._client(client)
 
     def submitted(self, client: str, jobs: int) -> None:
         """A client has submitted so many jobs and will be sent their ends."""
@@ -68,7 +68,7 @@ class Replies:
         self._keep(end, now)
         waiting = self._waiting.pop(job.id, None)
         for client in {job.client, *(waiting or ())} if waiting else (job.client,):
-            if client is not None:
+            if client in self._clients:  # one that has left, or fell silent, asks anew if it comes back
                 self.send(client, end)
         if now - self._swept_at > CLIENT_SILENCE_S / 10:
             self._sweep(now)
@@ -86,7 +86,7 @@ class Replies:
             self._kept_bytes -= _nbytes(old[1])
 
     async def collect(self, client: str, acknowledged: int, patience_s: float) -> list[tuple[int, JobSnapshot]]:
-        """The numbered ends for a client after the number it acknowledges.
+        """The numbered ends for a client after the number it acknowledges; see `knows` for one that was silent.
 
         Waits up to ``patience_s`` for the first one, then returns what there is, perhaps nothing.
         """
@@ -101,6 +101,10 @@ class Replies:
             await asyncio.sleep(LINGER_S)
         box.last_seen = _time()
         return list(box.unacknowledged)
+
+    def knows(self, client: str) -> bool:
+        """Whether what is for a client is still kept: one that was silent too long must ask again for what it waits for."""
+        return client in self._clients
 
     def forget(self, client: str) -> None:
         """A client is gone: drop all that was for it."""
@@ -118,10 +122,6 @@ class Replies:
         self.closed = True
         for box in self._clients.values():
             box.something.set()
-
-    def known_clients(self) -> Iterable[str]:
-        """The clients that have asked lately."""
-        return self._clients.keys()
 
     def _client(self, name: str) -> _Client:
         box = self._clients.get(name)

@@ -50,3 +50,14 @@ class QueueStatus:
     store: str
     workers: list[WorkerStatus] = field(default_factory=list[WorkerStatus])
     pid: int | None = None
+
+    def __str__(self) -> str:
+        state = "suspended" if self.suspended else "running"
+        counts = f"{self.pending} pending, {self.delayed} delayed, {self.in_progress} in progress, {self.abandoned} abandoned"
+        lines = [f"queue {self.name!r} ({self.store}), {state}: {counts}"]
+        for worker in self.workers:
+            what = f" {worker.job}" if worker.job is not None else ""
+            said = f" {worker.progress!r}" if worker.progress is not None else ""
+            why = f" ({worker.error.splitlines()[0]})" if worker.error else ""
+            lines.append(f"  {worker.id}: {worker.state}{what}{said}{why}")
+        return "\n".join(lines)

@@ -90,16 +90,16 @@ class Supervisor:
             slot.state = WorkerState.STARTING if room else WorkerState.PENDING
         return []
 
-    def spawned(self, worker_id: str, node: str, pid: int, labels: dict[str, str], epoch: int = 0) -> list[Action]:
-        """A worker's process is up. ``epoch`` > 0: it holds a state already (it was adopted)."""
+    def spawned(self, worker_id: str, node: str, pid: int, labels: dict[str, str], epoch: int = 0, attempted: int = 0) -> list[Action]:
+        """A worker's process is up. If it was adopted, it may hold a state, of ``epoch``, and was last asked for one of ``attempted``."""
         slot = self._find(worker_id)
         if slot is None or self._stopped:
             return [Kill(worker_id)]
         if slot.pid is not None:
             return []  # told twice
         slot.state, slot.node, slot.pid, slot.labels = WorkerState.STARTING, node, pid, labels
-        if epoch > 0:
-            slot.epoch = epoch
+        slot.epoch = max(epoch, attempted)  # numbers go on from there: what is known as spoilt must not seem made anew
+        if epoch > 0 and epoch == slot.epoch:
             return self.initialised(worker_id, epoch)
         return [self._init(slot)]
 

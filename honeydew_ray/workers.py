@@ -38,7 +38,8 @@ def start_workers(
     Each worker makes ``cls(*args, **kwargs)`` once and runs jobs on it, one at a time; without
     ``cls`` the workers run plain functions. They live on after this process. ``num`` defaults to
     the CPUs free in the cluster, at least 1; each worker reserves one CPU unless ``ray_options``
-    (as for Ray actors) say otherwise, and waits, shown as pending, while there is no room.
+    (as for Ray actors) say otherwise, and waits, shown as pending, while there is no room. Groups of
+    one queue share its jobs, whatever their class: a job may go to a worker of any of them.
 
     A worker whose ``__init__`` raises takes no job and tries again after ``init_retry_s`` seconds;
     a classmethod ``init_failed(cls, error)`` is asked first and may return other seconds. One whose

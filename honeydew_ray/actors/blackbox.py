@@ -92,9 +92,10 @@ def sweep(worker_prefix: str) -> None:
 def _await_end(file: BinaryIO) -> None:
     mercy_ends = time.monotonic() + _MERCY_S
     while not _lock(file):
-        if time.monotonic() > mercy_ends:
+        lingering = _pid_in(file) if time.monotonic() > mercy_ends else 0  # 0, too, if it was stopped before it had noted its id
+        if lingering:
             with contextlib.suppress(ProcessLookupError):  # it ended just now
-                os.kill(_pid_in(file), signal.SIGKILL)
+                os.kill(lingering, signal.SIGKILL)
         time.sleep(_LOOK_AGAIN_S)  # a lock has no signal for "free" that comes with a time limit
 
 
@@ -108,9 +109,9 @@ def _lock(file: BinaryIO) -> bool:
 
 def _pid_in(file: BinaryIO) -> int:
     file.seek(0)
-    pid: int = _NOTE.unpack(file.read(_NOTE.size))[0]
+    note = file.read(_NOTE.size)
     file.seek(0)
-    return pid
+    return int(_NOTE.unpack(note)[0]) if len(note) == _NOTE.size else 0
 
 
 class BlackBox:

@@ -25,6 +25,8 @@ from honeydew_ray.job import JobId, JobSnapshot
 _PATIENCE_S = 30.0
 _RETRY_S = 0.1
 _CALL_TIMEOUT_S = 60.0
+_FINISH_S = 5.0
+_LOOK_S = 1.0  # how often a waiting thread makes sure that it is still connected
 
 
 class Waiter:
@@ -70,6 +72,7 @@ class QueueClient:
         For calls that do no harm twice. Raises what the queue raises, `QueueNotFound` if it is
         gone, `TimeoutError` after ``timeout_s`` (None: never).
         """
+        self._check_connection()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             left = None if deadline is None else max(deadline - time.monotonic(), 0.001)
@@ -90,6 +93,7 @@ class QueueClient:
         Tries again under the same ids while it is unclear whether they arrived. Raises what the
         queue raises, `QueueNotFound` if it is gone (nothing was enqueued), `EnqueueUncertain`.
         """
+        self._check_connection()
         deadline = time.monotonic() + timeout_s
         submission = pack((tuple(common), [tuple(row) for row in rows]))
         unclear = False
@@ -147,8 +151,16 @@ class QueueClient:
 
     def wait(self, waiter: Waiter, timeout_s: float | None) -> bool:
         """Block until the waiter is settled; False if ``timeout_s`` passes first."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
-            return self._changed.wait_for(lambda: waiter.settled, timeout_s)
+            while not waiter.settled:
+                left = _LOOK_S if deadline is None else min(deadline - time.monotonic(), _LOOK_S)
+                if left <= 0:
+                    return False
+                self._changed.wait_for(lambda: waiter.settled, left)
+                if not waiter.settled and not ray.is_initialized():
+                    waiter.lost = QueueLost(f"this process is no longer connected to Ray; queue {self.queue!r} may live on in its cluster")
+            return True
 
     def when_settled(self, waiter: Waiter, callback: Callable[[], None]) -> None:
         """Call back once the waiter is settled, from another thread, or at once if it is."""
@@ -158,15 +170,24 @@ class QueueClient:
                 return
         callback()
 
+    def finish(self) -> None:
+        """The queue is closed: take in what it has sent, and wait for no more."""
+        poller = self._poller
+        if poller is not None:
+            poller.join(timeout=_FINISH_S)
+        self.close()
+
     def close(self) -> None:
         """Wait for no more replies."""
         if self._closing:
             return
         self._closing = True
-        with contextlib.suppress(Exception):  # Ray or the queue may be gone
-            self.actor.forget.remote(self.id)
-        if self._poller is not None:
-            self._poller.join(timeout=1.0)
+        if ray.is_initialized():  # else asking would start a Ray anew
+            with contextlib.suppress(Exception):  # the queue may be gone
+                self.actor.forget.remote(self.id)
+            if self._poller is not None:
+                self._poller.join(timeout=1.0)
+        self._settle_lost(QueueLost(f"nobody waits for queue {self.queue!r} in this process any more; {self._what_is_left()}"))
 
     # -- the poller ------------------------------------------------------------------------------
 
@@ -193,6 +214,8 @@ class QueueClient:
                 if collected.incarnation != self._incarnation:
                     acknowledged = 0
                     self._queue_restarted(collected.incarnation)
+                elif collected.forgotten:  # this process was asleep for long, or the queue meets it for the first time
+                    self._ask_again([job_id for job_id, waiter in list(self._waiters.items()) if not waiter.settled])
                 self._deliver([end for _, end in collected.ends])
                 acknowledged = collected.ends[-1][0] if collected.ends else acknowledged
                 if collected.closed and not collected.ends:
@@ -243,12 +266,18 @@ class QueueClient:
         for callback in callbacks:
             callback()
 
+    def _check_connection(self) -> None:
+        if not ray.is_initialized():  # else Ray would start anew, without the queue
+            again = f'get_queue("{self.queue}")'
+            raise QueueNotFound(f"this process is no longer connected to Ray; connect, and find the queue again with {again}")
+
     def _gone(self) -> QueueNotFound:
         return QueueNotFound(f"queue {self.queue!r} is gone; {self._what_is_left()}")
 
     def _what_is_left(self) -> str:
         if self._durable:
-            return f'its store keeps its jobs: start_queue("{self.queue}", store=...), where the store can be reached, carries on with them'
+            again = f'start_queue("{self.queue}", store=...)'
+            return f"its store keeps its jobs: {again}, where the store can be reached, carries on with them, and its job(id) finds each"
         return f'its store kept nothing; start_queue("{self.queue}") begins anew'
 
 
@@ -280,7 +309,10 @@ def client_of(queue: str) -> QueueClient:
     with _clients_lock:
         client = _clients.get(key)
     if client is None:
-        info: QueueInfo = start(queue, actor)
+        try:
+            info = start(queue, actor)
+        except HoneydewError:  # its store does not open: the handle can still stop it, and each call says why
+            info = QueueInfo("", durable=True)
         with _clients_lock:
             client = _clients.setdefault(key, QueueClient(queue, actor, info))
     return client

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from honeydew_ray.actors.ray_transport import RayTransport
 from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.clock import SystemClock
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot
-from honeydew_ray.payload import Payload
+from honeydew_ray.payload import Buffer, Payload
 from honeydew_ray.policies import SuccessTeller, ThreadCaller
 from honeydew_ray.queue_core import QueueCore, QueuePolicy
 from honeydew_ray.roster import Roster, Spoilt
@@ -57,11 +58,12 @@ class Row(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """Numbered ends of jobs for one client. Numbers count anew with each incarnation of the queue."""
+    """Numbered ends of jobs for one client, for one incarnation of the queue; ``forgotten``: what was kept for it before is not."""
 
     incarnation: str
     ends: list[tuple[int, JobSnapshot]]
     closed: bool
+    forgotten: bool
 
 
 class QueueInfo(NamedTuple):
@@ -75,12 +77,13 @@ class QueueActor:
     """Carries calls to the core, which starts with the first one, after a crash too."""
 
     def __init__(self, spec: QueueSpec) -> None:
+        _show_log()
         gc.freeze()
         gc.set_threshold(*_COLLECT_EVERY)
-        self._spec = replace(spec, store=spec.store.existing()) if cluster.actor_was_restarted() else spec
+        self._spec = _restarted(spec) if cluster.actor_was_restarted() else spec
         self._opening: asyncio.Future[QueueCore] | None = None
         self._opened: QueueCore | None = None
-        self._keep = objects.hold if spec.store.durable else objects.own
+        self._keep: Callable[[Sequence[Any]], tuple[Buffer, ...]] = objects.hold if spec.store.durable else objects.own
         self._transport = RayTransport()
         self._clock = SystemClock()
 
@@ -136,8 +139,8 @@ class QueueActor:
     async def resume(self) -> None:
         await (await self._core()).resume()
 
-    async def drain(self) -> None:
-        await (await self._core()).drain()
+    async def drain(self, timeout_s: float | None) -> None:
+        await (await self._core()).drain(timeout_s)
 
     async def close(self) -> None:
         await (await self._core()).close()
@@ -169,8 +172,9 @@ class QueueActor:
         core = await self._core()
         if incarnation != core.incarnation:
             acknowledged, patience_s = 0, 0.0
-        ends = await core.replies.collect(client, acknowledged, patience_s)
-        collected = Collected(core.incarnation, ends, core.replies.closed)
+        forgotten = not core.replies.knows(client)
+        ends = await core.replies.collect(client, acknowledged, 0.0 if forgotten else patience_s)
+        collected = Collected(core.incarnation, ends, core.replies.closed, forgotten)
         large = any(end.result is not None and end.result.buffers for _, end in ends)
         return collected if large else pack(collected)
 
@@ -205,7 +209,11 @@ class QueueActor:
             return self._opened
         if self._opening is None:
             self._opening = asyncio.ensure_future(self._open())
-        return await asyncio.shield(self._opening)
+        try:
+            return await asyncio.shield(self._opening)
+        except Exception:
+            self._opening = None  # the trouble may be mended: the next call tries again
+            raise
 
     async def _open(self) -> QueueCore:
         mode = self._spec.success_mode
@@ -220,6 +228,20 @@ class QueueActor:
         blank = JobRecord(row.job_id, self._spec.policy.name, row.method, Payload(row.data, buffers), row.is_function,
                           common.priority, common.timeout_s, common.client)
         return lifecycle.enqueued(blank, self._spec.policy.name, now, common.delay_s)
+
+
+def _show_log() -> None:
+    """Without a logging set-up of the user's own, what is logged here, at level INFO and above, goes to this process's output."""
+    logger = logging.getLogger("honeydew_ray")
+    if logger.level == logging.NOTSET and not logger.handlers:
+        logger.setLevel(logging.INFO)
+        logger.addHandler(logging.StreamHandler())
+        logger.propagate = False
+
+
+def _restarted(spec: QueueSpec) -> QueueSpec:
+    """For a process that Ray started again: the store must be there, and what it remembers counts, not what was said at the start."""
+    return replace(spec, store=spec.store.existing(), policy=replace(spec.policy, suspended=None))
 
 
 def create(spec: QueueSpec, ray_options: Mapping[str, Any]) -> Any:

@@ -23,6 +23,7 @@ from honeydew_ray.payload import Payload
 from honeydew_ray.transport import Attempt, Holding, Lost, NotStarted, Raised, Report, Returned
 
 _RETRY_S = 0.2
+_PATIENCE_S = 2.0  # of a call that waits in a worker: if the queue's process dies, the worker's thread must not wait for ever
 _SILENCE_S = 30.0  # how long a worker may take to say what it holds: its job may hold the interpreter for a while
 
 
@@ -60,7 +61,7 @@ class RayTransport:
         handle = self._handles.get(worker.id)
         if handle is None:
             return NotStarted(worker_alive=False)
-        return await self._report(worker, handle, token, handle.answer_of.remote(token))
+        return await self._report(worker, handle, token, _until_answered(handle, token))
 
     async def survivors(self, queue: str) -> list[Holding]:
         """The workers that outlived an earlier process of this queue, and what they hold."""
@@ -125,8 +126,8 @@ class RayTransport:
         handle = self._handles.get(worker.id)
         while handle is not None:
             try:
-                await handle.wait_idle.remote()
-                return True
+                if await handle.wait_idle.remote(_PATIENCE_S):
+                    return True
             except ActorUnavailableError:
                 await asyncio.sleep(_RETRY_S)
             except RayError:
@@ -178,10 +179,17 @@ class RayTransport:
             await asyncio.sleep(_RETRY_S)
 
 
+async def _until_answered(handle: Any, token: Token) -> bytes:
+    while True:
+        answer: bytes | None = await handle.answer_of.remote(token, _PATIENCE_S)
+        if answer is not None:
+            return answer
+
+
 def unwrapped(error: RayTaskError) -> Exception:
-    """Our own error out of Ray's wrapping; any other as it is."""
+    """Our own error, or a time-out, out of Ray's wrapping; any other as it is."""
     cause: Any = error.cause
-    return cause if isinstance(cause, HoneydewError) else error
+    return cause if isinstance(cause, (HoneydewError, TimeoutError)) else error
 
 
 def _without_exception(failure: Failure | None) -> Failure | None:

@@ -35,12 +35,13 @@ class WorkerSpec:
 
 
 class WhoAmI(NamedTuple):
-    """What a worker says of itself; ``epoch`` is that of the state it holds, 0 for none."""
+    """What a worker says of itself; ``epoch`` is that of the state it holds, 0 for none, ``attempted`` of the last it was to make."""
 
     node: str
     pid: int
     labels: dict[str, str]
     epoch: int
+    attempted: int
 
 
 class InitFailed(NamedTuple):
@@ -71,7 +72,7 @@ class WorkerActor:
     def __init__(self, worker_id: str, spec: WorkerSpec) -> None:
         self._spec = spec
         self._state: Any = None
-        self._epoch = 0
+        self._epoch = self._attempted = 0
         self._lock = threading.Condition()
         self._current: Token | None = None
         self._kept: dict[Token, tuple[bytes, list[Any]]] = {}  # answers and large buffers that the queue has yet to settle
@@ -83,7 +84,7 @@ class WorkerActor:
 
     def init(self, epoch: int) -> InitFailed | None:
         """Make the state anew: None if it worked."""
-        self._epoch, self._state = 0, None  # the old state goes first: two may not fit in memory
+        self._attempted, self._epoch, self._state = epoch, 0, None  # the old state goes first: two may not fit in memory
         try:
             self._state = self._make_state()
         except BaseException as error:  # SystemExit in __init__ must not pass for a ready worker
@@ -113,7 +114,8 @@ class WorkerActor:
         """Where this worker lives, and whether it holds a state."""
         context = ray.get_runtime_context()
         labels: Any = context.get_node_labels()
-        return WhoAmI(context.get_node_id(), os.getpid(), {str(key): str(value) for key, value in labels.items()}, self._epoch)
+        texts = {str(key): str(value) for key, value in labels.items()}
+        return WhoAmI(context.get_node_id(), os.getpid(), texts, self._epoch, self._attempted)
 
     @ray.method(concurrency_group="control")
     def watch(self) -> None:
@@ -143,17 +145,16 @@ class WorkerActor:
             return [*self._kept, *([] if self._current is None else [self._current])]
 
     @ray.method(concurrency_group="control")
-    def answer_of(self, token: Token) -> bytes:
-        """The answer of an attempt that this worker holds, once it has one."""
+    def answer_of(self, token: Token, patience_s: float) -> bytes | None:
+        """The answer of an attempt that this worker holds; None if it has none within ``patience_s`` seconds."""
         with self._lock:
-            self._lock.wait_for(lambda: self._current != token)
-            return self._kept[token][0]
+            return self._kept[token][0] if self._lock.wait_for(lambda: self._current != token, patience_s) else None
 
     @ray.method(concurrency_group="control")
-    def wait_idle(self) -> None:
-        """Answer when no job runs."""
+    def wait_idle(self, patience_s: float) -> bool:
+        """Whether no job runs, now or within ``patience_s`` seconds."""
         with self._lock:
-            self._lock.wait_for(lambda: self._current is None)
+            return self._lock.wait_for(lambda: self._current is None, patience_s)
 
     def _make_state(self) -> Any:
         if self._spec.state is None:

@@ -14,7 +14,7 @@ from ray.exceptions import ActorUnavailableError, RayError
 
 from honeydew_ray.actors import autopsy, blackbox, cluster, names
 from honeydew_ray.actors.room import has_room
-from honeydew_ray.actors.worker_actor import InitFailed, WorkerActor, WorkerSpec
+from honeydew_ray.actors.worker_actor import InitFailed, WhoAmI, WorkerActor, WorkerSpec
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.errors import QueueNotFound
 from honeydew_ray.failure import Failure, exception_text
@@ -22,6 +22,7 @@ from honeydew_ray.roster import Roster, Spoilt
 from honeydew_ray.supervisor import Action, Init, Kill, Spawn, Supervisor
 
 _LOOK_FOR_QUEUE_S = 0.25
+_RESTART_S = 15.0  # within which Ray has restarted a queue that died
 _ATTEND_S = 30.0
 _ROOM_CHECK_S = 1.0
 _CONTROL_THREADS = 8
@@ -78,13 +79,24 @@ class WorkerGroup:
         await asyncio.gather(*self._creations, return_exceptions=True)  # a detached actor without a handle could not be ended
         worker_ids = self._supervisor.stopping()
         if self._queue is not None:
-            with contextlib.suppress(RayError):  # a queue that is gone has nothing to take back
-                await self._queue.retire.remote(worker_ids, self._spec.shutdown_s)
+            await self._retire(self._queue, worker_ids)
         await asyncio.gather(*(self._end(view.ref) for view in self._supervisor.views()))
         await asyncio.to_thread(blackbox.sweep, names.worker_prefix(self._spec.queue, self._spec.group))
         if self._queue is not None:
             with contextlib.suppress(RayError):
                 await self._queue.remove_group.remote(self._spec.group)
+
+    async def _retire(self, queue: Any, worker_ids: list[str]) -> None:
+        """Have the queue take its jobs back; a queue that is away is waited for, one that is gone has nothing to take back."""
+        deadline = asyncio.get_running_loop().time() + self._spec.shutdown_s + _RESTART_S
+        while asyncio.get_running_loop().time() < deadline:
+            try:
+                await queue.retire.remote(worker_ids, self._spec.shutdown_s)
+                return
+            except ActorUnavailableError:
+                await asyncio.sleep(_LOOK_FOR_QUEUE_S)
+            except RayError:
+                return
 
     async def _start(self) -> None:
         actor_names = await asyncio.to_thread(cluster.actor_names)
@@ -118,14 +130,21 @@ class WorkerGroup:
             handle = self._handles[worker_id] = await self._created(worker_id)
             watch = self._spawn_task(self._check_room(worker_id))
             try:
-                who = await handle.who_am_i.remote()
+                who = await self._who(handle)
             finally:
                 watch.cancel()
-            self._do(self._supervisor.spawned(worker_id, who.node, who.pid, who.labels, who.epoch))
+            self._do(self._supervisor.spawned(worker_id, *who))
             await self._watch(handle)
         except Exception as error:  # a RayError when it dies, others when Ray refuses its options
+            self._kill(worker_id)  # should it live, nobody would find it again
             self._handles.pop(worker_id, None)
             self._do(self._supervisor.died(worker_id, Failure("exit", "WorkerDied", exception_text(error).splitlines()[0])))
+
+    async def _who(self, handle: Any) -> WhoAmI:
+        while True:
+            with contextlib.suppress(ActorUnavailableError):  # not dead
+                return await handle.who_am_i.remote()
+            await asyncio.sleep(_LOOK_FOR_QUEUE_S)
 
     async def _created(self, worker_id: str) -> Any:
         creation = asyncio.ensure_future(asyncio.to_thread(self._create, worker_id))

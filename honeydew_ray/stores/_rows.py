@@ -8,7 +8,7 @@ import pickle
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from honeydew_ray.arguments import refuse_type
 from honeydew_ray.errors import HoneydewError, QueueLost, StoreDamaged
@@ -170,11 +170,11 @@ def load_id(stored: Any) -> JobId:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, _SCALARS) or (isinstance(value, tuple) and all(map(_is_plain, cast(Values, value))))
+    return isinstance(value, _SCALARS) or (isinstance(value, tuple) and all(map(_is_plain, iter(value))))  # pyright: ignore
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, cast("list[Any]", value))) if isinstance(value, list) else value
+    return tuple(map(_tuples, iter(value))) if isinstance(value, list) else value  # pyright: ignore
 
 
 def _store_failure(failure: Failure) -> str:

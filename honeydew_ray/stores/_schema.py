@@ -55,7 +55,7 @@ CREATE TABLE buffers (          -- large blocks of bytes that were left out of t
     data BLOB NOT NULL,
     PRIMARY KEY (row, number)
 );
-CREATE TABLE ended (            -- jobs that ended lately, for clients that have not heard when the queue loses its process
+CREATE TABLE ended (            -- jobs that ended lately: for clients that have not heard, and ids that must not run again
     number INTEGER PRIMARY KEY,
     id NOT NULL,
     completed_at REAL NOT NULL,

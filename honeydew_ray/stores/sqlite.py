@@ -123,7 +123,7 @@ class SQLiteStore(Store):
             raise
 
     async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
-        ended = [job for job in jobs if job.client is not None and self._image.holds(job)]
+        ended = [job for job in jobs if self._image.holds(job)]
         return await self._settle("ack", jobs, self._image.ack, ended)
 
     async def nack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:

@@ -25,7 +25,8 @@ _PAYLOAD = make_job("any", args=[7]).payload
 
 
 def jobs(first: int, count: int) -> list[JobRecord]:
-    return [lifecycle.enqueued(JobRecord(f"{number:020d}", "test", "work", _PAYLOAD), "test", NOW) for number in range(first, first + count)]
+    blank = (JobRecord(f"{number:020d}", "test", "work", _PAYLOAD) for number in range(first, first + count))
+    return [lifecycle.enqueued(job, "test", NOW) for job in blank]
 
 
 def fill(store: StoreDriver, first: int, count: int) -> float:

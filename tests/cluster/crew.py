@@ -188,3 +188,16 @@ def double(value: int) -> int:
 
 def base_of_worker() -> int:
     return int(honeydew.current_worker().base)
+
+
+class WaitsToRebuild(Crew):
+    """Made at once the first time; the second time it says so and waits."""
+
+    def __init__(self, mark: str, entered: Signal, go_on: Signal) -> None:
+        super().__init__()
+        path = Path(mark)
+        made = len(path.read_text()) if path.exists() else 0
+        path.write_text("x" * (made + 1))
+        if made == 1:
+            entered.send()
+            go_on.wait()

@@ -284,3 +284,39 @@ def test_a_queue_that_lost_its_node_refuses_and_says_what_to_do(tmp_path: Path) 
     assert finished.code == 0, finished
     lines = [line for line in finished.output.splitlines() if line.startswith(("result", "queues", "carried"))]
     assert lines == ["result QueueLost its store keeps its jobs", "queues none", "carried on with 1"], finished
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_what_was_said_at_the_start_does_not_undo_suspend_and_resume_when_the_process_dies(durable: Start, said: bool) -> None:
+    queue = durable(suspended=said)
+    queue.resume() if said else queue.suspend()
+    kill_process_of(queue)
+    assert queue.status().suspended is not said
+
+
+def test_a_queue_whose_file_is_gone_can_be_stopped_and_begun_anew(durable: Start, tmp_path: Path) -> None:
+    queue = durable()
+    process = queue.status().pid
+    assert process is not None
+    os.kill(process, signal.SIGSTOP)
+    for file in tmp_path.glob("durable.db*"):
+        file.unlink()
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(honeydew.StoreError, match="missing"):
+        queue.stop()
+    assert queue.name not in honeydew.queues()
+    assert durable().status().pending == 0
+
+
+def test_a_long_job_outlives_many_restarts_of_its_queue(durable: Start, new_signal: NewSignal) -> None:
+    queue = durable()
+    queue.start_workers(Crew, num=1)
+    started, finish = new_signal(), new_signal()
+    job = queue.submit("hold", started, finish)
+    started.wait()
+    for _ in range(10):
+        kill_process_of(queue)
+    assert job.state is JobState.IN_PROGRESS
+    finish.send("still there")
+    assert job.result(timeout=60) == "still there"
+    assert job.attempts == 1

@@ -298,3 +298,40 @@ def test_many_threads_may_wait_at_once(new_queue: Start) -> None:
     for thread in threads:
         thread.join()
     assert sorted(results) == sorted(number * 100 + turn for number in range(8) for turn in range(20))
+
+
+def test_a_drain_that_times_out_leaves_the_queue_as_it_was(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.submit("add", 1)
+    with pytest.raises(TimeoutError, match=r"still has 1 job\(s\) after 0.2 s; it goes on"):
+        queue.stop(drain=True, timeout=0.2)
+    queue.submit("add", 2)
+    assert queue.status().pending == 2
+
+
+def test_done_of_a_job_that_somebody_else_submitted(new_queue: Start) -> None:
+    queue = new_queue()
+    job_id = queue.submit("add", 1).id
+    assert not queue.job(job_id).done()
+    queue.start_workers(Crew, num=1)
+    while not queue.job(job_id).done():
+        pass
+    assert queue.job(job_id).result(timeout=30) == 1
+
+
+def test_one_id_for_many_jobs_is_refused(new_queue: Start) -> None:
+    queue = new_queue()
+    with pytest.raises(ValueError, match="two jobs of one id are one job"):
+        queue.options(job_id="a").submit_many("add", [1, 2])
+    with pytest.raises(ValueError, match="two jobs of one id are one job"):
+        next(queue.options(job_id="a").map("add", [1, 2]))
+    assert queue.status().pending == 0
+
+
+def test_the_status_reads_well(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.start_workers(Crew, num=1)
+    queue.wait_for_workers(1)
+    lines = str(queue.status()).splitlines()
+    assert lines[0] == f"queue '{queue.name}' (MemoryStore), running: 0 pending, 0 delayed, 0 in progress, 0 abandoned"
+    assert lines[1].endswith(": idle")

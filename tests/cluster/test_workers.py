@@ -14,7 +14,7 @@ import ray
 import honeydew_ray as honeydew
 from honeydew_ray import WorkerState
 from honeydew_ray.actors import blackbox, names
-from tests.cluster.crew import AsksToWait, Crew, Database, FailsToStart, HangsAtFirst
+from tests.cluster.crew import AsksToWait, Crew, Database, FailsToStart, HangsAtFirst, WaitsToRebuild
 from tests.cluster.signals import Signal
 
 Start = Callable[..., honeydew.Queue]
@@ -219,3 +219,35 @@ def _runs(pid: int | None) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_rebuild_under_way_when_the_group_dies_is_not_forgotten(
+    new_queue: Start, tmp_path: Path, new_signal: Callable[[], Signal]
+) -> None:
+    queue = new_queue()
+    entered, go_on = new_signal(), new_signal()
+    queue.start_workers(WaitsToRebuild, str(tmp_path / "mark"), entered, go_on, num=1)
+    with pytest.raises(honeydew.JobAbandoned):
+        queue.submit("die", "raise").result(timeout=30)
+    entered.wait()  # the state is being made anew
+    ray.kill(ray.get_actor(names.group_actor(queue.name, "default"), namespace=names.NAMESPACE), no_restart=False)
+    go_on.send()
+    assert queue.submit("add", 1).result(timeout=60) == 1
+
+
+def test_stopping_workers_while_the_queue_restarts_still_lets_the_job_finish(
+    new_queue: Start, new_signal: Callable[[], Signal], tmp_path: Path
+) -> None:
+    queue = new_queue("durable-stop", store=honeydew.SQLiteStore(tmp_path / "jobs.db"))
+    queue.start_workers(Crew, num=1, shutdown_s=30)
+    started, finish = new_signal(), new_signal()
+    job = queue.submit("hold", started, finish)
+    started.wait()
+    os.kill(queue.status().pid or 0, signal.SIGKILL)
+    stopper = threading.Thread(target=queue.stop_workers)
+    stopper.start()
+    while queue.status().workers[:1] == [] or queue.status().workers[0].state is not WorkerState.DRAINING:
+        assert job.state == "in_progress"
+    finish.send("finished")
+    assert job.result(timeout=30) == "finished"
+    stopper.join()

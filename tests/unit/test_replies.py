@@ -19,6 +19,14 @@ def done(job_id: str, client: str | None = None, nbytes: int = 10, completed_at:
     return lifecycle.succeeded(lifecycle.claimed(make_job(job_id, client=client), "i.1", 0.0), completed_at, Payload(b"x" * nbytes))
 
 
+def waited_for(*bounds: Any, **more: Any) -> Replies:
+    """Replies that know these clients, as they know who submits."""
+    replies = Replies(*bounds, **more)
+    for client in ("me", "other", "silent", "one", "two"):
+        replies.submitted(client, 0)
+    return replies
+
+
 async def poll(replies: Replies, client: str = "me", acknowledged: int = 0, patience_s: float = 0.0) -> list[tuple[int, Any]]:
     return [(number, end.id) for number, end in await replies.collect(client, acknowledged, patience_s)]
 
@@ -29,7 +37,7 @@ async def names(replies: Replies, client: str = "me") -> list[Any]:
 
 @virtual
 async def test_ends_are_numbered_and_stay_until_they_are_acknowledged() -> None:
-    replies = Replies(600)
+    replies = waited_for(600)
     for job_id in "abc":
         replies.ended(done(job_id, "me"))
     ends = await poll(replies)
@@ -43,7 +51,7 @@ async def test_ends_are_numbered_and_stay_until_they_are_acknowledged() -> None:
 
 @virtual
 async def test_a_poll_waits_for_the_first_end_and_not_longer_than_its_patience() -> None:
-    replies = Replies(600)
+    replies = waited_for(600)
     waiting = asyncio.ensure_future(poll(replies, patience_s=10))
     await asyncio.sleep(3)
     replies.ended(done("a", "me"))
@@ -56,7 +64,7 @@ async def test_a_poll_waits_for_the_first_end_and_not_longer_than_its_patience()
 
 @virtual
 async def test_a_client_with_many_jobs_outstanding_gets_many_ends_at_once() -> None:
-    replies = Replies(600)
+    replies = waited_for(600)
     replies.submitted("me", MANY_OUTSTANDING + 10)
     replies.submitted("other", 1)
     many, few = asyncio.ensure_future(poll(replies, patience_s=10)), asyncio.ensure_future(poll(replies, "other", patience_s=10))
@@ -73,7 +81,7 @@ async def test_a_client_with_many_jobs_outstanding_gets_many_ends_at_once() -> N
 
 @virtual
 async def test_each_client_gets_its_own_ends_and_those_that_it_asked_for() -> None:
-    replies = Replies(600)
+    replies = waited_for(600)
     replies.expect("a", "two")
     replies.expect("a", "two")
     replies.ended(done("a", "one"))
@@ -87,7 +95,7 @@ async def test_each_client_gets_its_own_ends_and_those_that_it_asked_for() -> No
 
 @virtual
 async def test_who_submitted_and_asked_besides_gets_one_end() -> None:
-    replies = Replies(600)
+    replies = waited_for(600)
     replies.expect("a", "me")
     replies.ended(done("a", "me"))
     assert await names(replies) == ["a"]
@@ -95,7 +103,7 @@ async def test_who_submitted_and_asked_besides_gets_one_end() -> None:
 
 @virtual
 async def test_an_end_is_kept_for_its_time_and_not_longer() -> None:
-    replies = Replies(100)
+    replies = waited_for(100)
     replies.ended(done("a"))
     await asyncio.sleep(100 - TICK)
     assert replies.find("a") is not None
@@ -105,7 +113,7 @@ async def test_an_end_is_kept_for_its_time_and_not_longer() -> None:
 
 @virtual
 async def test_times_of_completion_that_jump_do_not_change_how_long_ends_are_kept() -> None:
-    replies = Replies(100)
+    replies = waited_for(100)
     replies.ended(done("a", completed_at=1e9))
     replies.ended(done("b", completed_at=0.0))
     await asyncio.sleep(50)
@@ -118,7 +126,7 @@ async def test_times_of_completion_that_jump_do_not_change_how_long_ends_are_kep
 
 @virtual
 async def test_the_oldest_ends_go_when_there_are_too_many() -> None:
-    replies = Replies(600, max_kept=3)
+    replies = waited_for(600, max_kept=3)
     for job_id in "abcde":
         replies.ended(done(job_id))
     assert [job_id for job_id in "abcde" if replies.find(job_id)] == ["c", "d", "e"]
@@ -126,7 +134,7 @@ async def test_the_oldest_ends_go_when_there_are_too_many() -> None:
 
 @virtual
 async def test_the_oldest_ends_go_when_they_are_too_large_but_never_the_last() -> None:
-    replies = Replies(600, max_kept_bytes=25)
+    replies = waited_for(600, max_kept_bytes=25)
     for job_id in "abc":
         replies.ended(done(job_id, nbytes=10))
     assert [job_id for job_id in "abc" if replies.find(job_id)] == ["b", "c"]
@@ -139,7 +147,7 @@ async def test_the_oldest_ends_go_when_they_are_too_large_but_never_the_last() -
 
 @virtual
 async def test_what_was_dropped_is_no_longer_kept() -> None:
-    replies = Replies(600)
+    replies = waited_for(600)
     replies.ended(done("a"))
     replies.drop("a")
     replies.drop("a")
@@ -149,7 +157,7 @@ async def test_what_was_dropped_is_no_longer_kept() -> None:
 
 @virtual
 async def test_an_end_waits_for_its_client_beyond_the_time_that_ends_are_kept() -> None:
-    replies = Replies(100, max_kept=1)
+    replies = waited_for(100, max_kept=1)
     replies.ended(done("a", "me"))
     replies.ended(done("b", "me"))
     await asyncio.sleep(150)
@@ -158,32 +166,35 @@ async def test_an_end_waits_for_its_client_beyond_the_time_that_ends_are_kept() 
 
 @virtual
 async def test_a_client_that_is_silent_for_long_is_forgotten_and_one_that_asks_is_not() -> None:
-    replies = Replies(600)
+    replies = waited_for(600)
     replies.ended(done("a", "silent"))
     replies.expect("never", "silent")
     for number in range(20):
         await poll(replies, "loud", patience_s=CLIENT_SILENCE_S / 10)
         replies.ended(done(f"b{number}"))
-    assert list(replies.known_clients()) == ["loud"]
+    assert replies.knows("loud")
+    assert not replies.knows("silent")
     assert await names(replies, "silent") == []
 
 
 @virtual
 async def test_a_client_that_was_forgotten_and_is_back_loses_no_new_end() -> None:
-    replies = Replies(600)
+    replies = waited_for(600)
     for job_id in "abc":
         replies.ended(done(job_id, "me"))
     cursor = (await poll(replies))[-1][0]
     await asyncio.sleep(CLIENT_SILENCE_S + 1)
     replies.ended(done("x"))
-    assert list(replies.known_clients()) == []
-    replies.ended(done("d", "me"))
+    assert not replies.knows("me")
+    replies.ended(done("d", "me"))  # nothing piles up for one that has left
+    assert await poll(replies, acknowledged=cursor) == []
+    replies.expect("d", "me")  # back, it asks for what it waits for
     assert [name for _, name in await poll(replies, acknowledged=cursor)] == ["d"]
 
 
 @virtual
 async def test_forgetting_a_client_lets_its_poll_go_and_leaves_the_others() -> None:
-    replies = Replies(600)
+    replies = waited_for(600)
     replies.expect("a", "me")
     replies.expect("a", "other")
     replies.expect("b", "me")
@@ -201,7 +212,7 @@ async def test_forgetting_a_client_lets_its_poll_go_and_leaves_the_others() -> N
 
 @virtual
 async def test_closing_lets_everybody_go_with_what_there_is() -> None:
-    replies = Replies(600)
+    replies = waited_for(600)
     waiting = asyncio.ensure_future(poll(replies, patience_s=1000))
     await asyncio.sleep(1)
     replies.close()
