@@ -18,7 +18,7 @@ from honeydew_ray.actors.queue_actor import QueueSpec, Row, Submission
 from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse, refuse_type
 from honeydew_ray.dispatchers.base import Dispatcher
 from honeydew_ray.dispatchers.lru_node import LRUNode
-from honeydew_ray.errors import EnqueueUncertain, QueueAlreadyStarted
+from honeydew_ray.errors import EnqueueUncertain, QueueAlreadyStarted, QueueNotFound
 from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.job import JobId, JobRecord, JobState
@@ -230,9 +230,17 @@ class Queue(Submitter):
             stop_workers(self.name, group)
         try:
             self._client.call("close", timeout_s=_STOP_TIMEOUT_S)
-        finally:  # a store that does not open, or close, must not keep the queue from being ended
+        except QueueNotFound:  # stopped before; another queue may have its name by now
             self._client.finish()
-            cluster.end_actor(self._client.actor, names.queue_actor(self.name))
+            raise
+        except BaseException:  # a store that does not open, or close, must not keep the queue from being ended
+            self._end()
+            raise
+        self._end()
+
+    def _end(self) -> None:
+        self._client.finish()
+        cluster.end_actor(self._client.actor, names.queue_actor(self.name))
 
     def _records(self, query: Query) -> Iterator[JobRecord]:
         cursor: Any = None
