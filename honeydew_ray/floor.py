@@ -184,7 +184,7 @@ class Floor:
         staying = [conclusion.record for conclusion in settled if conclusion.record.state not in _REMOVED]
         try:
             if leaving:
-                await self._store.ack(leaving)
+                await self._ack(leaving)
             if staying:
                 await self._store.nack(staying)
         except Exception as error:
@@ -194,6 +194,11 @@ class Floor:
             self._concluded(conclusion)
         if self._store.overlapping and staying:
             self.look()
+
+    async def _ack(self, leaving: list[JobRecord]) -> None:
+        for record, held in zip(leaving, await self._store.ack(leaving), strict=True):
+            if not held and record.state is JobState.CANCELLED:  # it is back in line: an earlier try put it there before it failed
+                await self._store.cancel(record.id)
 
     def _settle_later(self, conclusions: list[_Conclusion], error: Exception) -> None:
         """Committed or not, once more does no harm: `Store.ack` and `Store.nack` are idempotent."""

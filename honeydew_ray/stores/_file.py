@@ -52,15 +52,19 @@ class JobFile:
     """The open file. Raises what SQLite raises; a change that raises has not happened."""
 
     def __init__(self, path: Path, queue: str, create: bool) -> None:
-        self.path = path
+        self.path = Path(os.path.realpath(path))  # the log lies beside the file itself, not beside a link to it
         self.commits = 0
         self._queue = queue
-        self._connection = _opening.open_file(path, queue, create)
+        self._connection = _opening.open_file(self.path, queue, create)
         self._identity = self._seen()
 
     def openings(self) -> int:
         """How often the file was opened, this time included."""
         return int(self._connection.execute("SELECT openings FROM queue").fetchone()[0])
+
+    def last_change(self) -> int:
+        """The number of the latest change of a job that is here."""
+        return int(self._connection.execute("SELECT coalesce(max(changed), 0) FROM jobs").fetchone()[0])
 
     def suspended(self) -> bool:
         """The flag as last remembered."""
@@ -107,9 +111,9 @@ class JobFile:
         """Let the file grow to this many pages and no more."""
         self._connection.execute(f"PRAGMA max_page_count={pages}")
 
-    def close(self, clean: bool) -> None:
-        """Let go of the file; ``clean`` if every change is in it."""
-        _opening.close_file(self.path, self._connection, clean)
+    def close(self) -> None:
+        """Let go of the file; it needs no log beside it then. Raises if that could not be brought about, and lets go of it all the same."""
+        _opening.close_file(self.path, self._connection)
 
     def _apply(self, changes: Changes) -> None:
         gone = set(changes.deletes)
@@ -142,7 +146,7 @@ class JobFile:
             raise StoreDamaged(f"{self.path} has lost row {row} of its jobs while the queue had it open")
         buffers = self._connection.execute("SELECT data FROM buffers WHERE row = ? ORDER BY number", [row])
         stored_id, method, crc, data = stored
-        return _rows.load_payload(stored_id, method, crc, data, [data for data, in buffers])
+        return _rows.load_payload(stored_id, method, crc, data, (buffer for buffer, in buffers))
 
     def _seen(self) -> tuple[object, ...]:
         """Which files go by our names now."""

@@ -25,12 +25,13 @@ class Unit:
     """Changes that happen together, for one call of the store.
 
     ``must_land`` says that they have happened already, in memory: if they cannot be written now,
-    they are kept and written before anything later. ``landed`` is called once they are committed.
+    they are kept and written before anything later. ``settled`` is told, before whoever waits hears
+    of it, whether they are committed; of what must land it may be told again.
     """
 
     changes: Changes
     must_land: bool
-    landed: Callable[[], None] | None = None
+    settled: Callable[[bool], None] | None = None
     done: asyncio.Future[None] | None = None  # None: nobody waits
 
 
@@ -59,6 +60,7 @@ class Journal:
         self._alarm: asyncio.TimerHandle | None = None
         self._committed_at = 0.0
         self._backlog: list[Unit] = []  # what must land and could not be written
+        self._failure: Exception | None = None  # why; the writing thread's own copy of ``trouble``
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="honeydew-journal", daemon=True)
 
@@ -82,6 +84,7 @@ class Journal:
     async def wait(self, unit: Unit) -> None:
         """Hand it over, and return when it is committed; raise if it could not be."""
         unit.done = self._loop.create_future()
+        unit.done.add_done_callback(_heard)
         self._hand_over()
         self._line.put(unit)
         await asyncio.shield(unit.done)  # whoever waits may leave; those who come later wait for it too
@@ -173,14 +176,14 @@ class Journal:
     def _settle(self, units: list[Unit], committed: bool, error: Exception | None) -> None:
         if not units:
             return
-        if not committed and units[0].must_land:
-            self._backlog = units
+        if units[0].must_land:
+            self._backlog, self._failure = ([], None) if committed else (units, error)
         self._tell(self._settled, units, committed, error)
 
     def _close(self, file: JobFile) -> None:
-        file.close(clean=not self._backlog)
-        if self._backlog and self.trouble is not None:
-            raise self.trouble
+        file.close()
+        if self._failure is not None:
+            raise self._failure
 
     def _tell(self, report: Callable[..., None], *facts: Any) -> None:
         try:
@@ -195,8 +198,8 @@ class Journal:
         if units[0].must_land:
             self.trouble = None if committed else error
         for unit in units:
-            if committed and unit.landed is not None:
-                unit.landed()
+            if unit.settled is not None:
+                unit.settled(committed)
             if unit.done is not None:
                 _answer(unit.done, None, error)
 
@@ -216,6 +219,12 @@ def _attempt(file: JobFile, units: list[Unit]) -> tuple[bool, Exception | None]:
     except Exception as error:
         return True, error
     return True, None
+
+
+def _heard(future: asyncio.Future[None]) -> None:
+    """The error of a unit is no surprise, even if whoever waited for it has left."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _answer(future: asyncio.Future[T], value: Any, error: Exception | None) -> None:

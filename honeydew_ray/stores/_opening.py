@@ -8,16 +8,18 @@ import stat
 import time
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from honeydew_ray.errors import StoreDamaged, StoreError, StoreInUse
-from honeydew_ray.stores import _rows, _schema
+from honeydew_ray.stores import _rows, _schema, _wal
 
 PATIENCE_S = 2.0
 """How long to wait for the process that had the file before: Ray starts a killed queue again before the old process is quite gone."""
 
 _LOOK_AGAIN_S = 0.05
+
+_CHECKED = f"SELECT id, method, crc, data FROM jobs WHERE buffers = 0 AND nbytes <= {_rows.LARGE_BYTES}"
 
 
 class _Busy(Exception):
@@ -36,13 +38,13 @@ def open_file(path: Path, queue: str, create: bool, patience_s: float = PATIENCE
                 f"{path} is missing, and with it the jobs of queue {queue!r}. If it was moved, put it back, with its {path.name}-wal; "
                 "if it lies on another node, start the queue there; to begin anew, stop the queue and start it again")
         _make(path, queue)
+    if path.is_file() and path.stat().st_size == 0:  # before SQLite sees it, which would begin a database in it
+        raise StoreDamaged(f"{path} is empty, and Honeydew never leaves it so: its jobs are lost unless you have a copy. "
+                           "Nothing was changed; put a copy back, or give the queue another path")
     deadline = time.monotonic() + patience_s
     while True:
         try:
             _check_custody(path)
-            if path.stat().st_size == 0:  # to SQLite, an empty file is a new one
-                raise StoreDamaged(f"{path} is empty, and Honeydew never leaves it so: its jobs are lost unless you have a copy. "
-                                   "Nothing was changed; put a copy back, or give the queue another path")
             with _looked_at(path) as connection:
                 _check(connection, path, queue)
             return _take(path)
@@ -57,28 +59,32 @@ def open_file(path: Path, queue: str, create: bool, patience_s: float = PATIENCE
             raise StoreError(f"{path} cannot be opened: {error}") from error
 
 
-def close_file(path: Path, connection: sqlite3.Connection, clean: bool) -> None:
-    """Let go of the file; if it is ``clean``, every change is moved into it first, and only then the mark that says so."""
+def close_file(path: Path, connection: sqlite3.Connection) -> None:
+    """Move all changes into the main file, and only then the mark that says so; let go of it."""
     try:
-        if clean:
-            connection.execute("PRAGMA wal_checkpoint(FULL)")
-            connection.execute("UPDATE queue SET clean = 1")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.close()
-    finally:
+        connection.execute("PRAGMA wal_checkpoint(FULL)")
+        connection.execute("UPDATE queue SET clean = 1")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except BaseException:
         _close_unclean(path, connection)
+        raise
+    connection.close()
 
 
 def _close_unclean(path: Path, connection: sqlite3.Connection) -> None:
-    """A file that is not marked as clean must keep its log, which SQLite may remove when the last connection closes."""
-    kept = wal_of(path).with_name(f"{path.name}-wal.kept-{uuid.uuid4().hex[:8]}")
+    """Let go of a file that may not be marked as clean, and so must keep its log, which SQLite removes if it can copy it into the file.
+
+    To find the same changes in both does no harm.
+    """
+    kept = path.with_name(f"{path.name}.kept-{uuid.uuid4().hex[:8]}")
     try:
-        with suppress(FileNotFoundError):
+        if wal_of(path).exists():
             os.link(wal_of(path), kept)
         connection.close()
         if kept.exists() and not wal_of(path).exists():
             os.link(kept, wal_of(path))
     finally:
+        connection.close()
         kept.unlink(missing_ok=True)
 
 
@@ -141,26 +147,22 @@ def _looked_at(path: Path) -> Generator[sqlite3.Connection, None, None]:
 
 
 def _check(connection: sqlite3.Connection, path: Path, queue: str) -> None:
+    wal = wal_of(path)
+    damage = _wal.find_damage(wal) if wal.exists() and wal.stat().st_size else None
+    if damage is not None:
+        raise StoreDamaged(f"{wal} is damaged: {damage}. SQLite would lose these commits in silence, so nothing was opened or changed: "
+                           f"restore a copy of {path} and its log")
     _schema.check_ours(connection, path, queue)
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise StoreDamaged(_damage(path, found))
-    damaged = _damaged_job(connection)
-    if damaged is not None:
-        raise StoreDamaged(_damage(path, f"the bytes of job {damaged} do not match their checksum"))
-    wal = wal_of(path)
+    if _schema.version_of(connection) == _schema.VERSION:
+        bad = _rows.first_damaged(connection.execute(_CHECKED))
+        if bad is not None:
+            raise StoreDamaged(_damage(path, f"the bytes of job {bad} do not match their checksum"))
     if not connection.execute("SELECT clean FROM queue").fetchone()[0] and not (wal.exists() and wal.stat().st_size):
         raise StoreDamaged(f"{wal} is missing or empty, although the queue was not closed: committed jobs were in it. Nothing was changed "
                            f"in {path}; put the log back beside it, or restore a copy of both")
-
-
-def _damaged_job(connection: sqlite3.Connection) -> object:
-    """The id of a job whose bytes are not those that were written; None if there is none. Large ones are looked at when they are needed."""
-    small = f"SELECT id, method, crc, data FROM jobs WHERE nbytes <= {_rows.LARGE_BYTES} AND buffers = 0"
-    for stored_id, method, crc, data in connection.execute(small):
-        if _rows.checksum(_rows.load_id(stored_id), method, data, ()) != crc:
-            return stored_id
-    return None
 
 
 def _take(path: Path) -> sqlite3.Connection:
@@ -177,8 +179,11 @@ def _take(path: Path) -> sqlite3.Connection:
         connection.execute("UPDATE queue SET openings = openings + 1, clean = 0")
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(FULL)")  # the mark must be in the file itself: a lost log must not take it along
-    except BaseException:
+    except _Busy:
         connection.close()
+        raise
+    except BaseException:
+        _close_unclean(path, connection)
         raise
     return connection
 

@@ -40,6 +40,7 @@ ENDED = (
 Values = tuple[Any, ...]
 
 _FAILURE_FIELDS = ("kind", "class_name", "message", "traceback", "exit_code", "signal", "attempt", "node")
+_TUPLE, _LIST = {tuple}, {list}
 _SCALARS = (str, int, float, type(None))  # bool is an int
 
 
@@ -102,11 +103,13 @@ def with_payload(job: JobRecord, payload: Payload) -> JobRecord:
 
 
 def load_job(queue: str, values: Sequence[Any]) -> JobRecord:
-    """A job from the values of `COLUMNS`, where data are None if they are large."""
+    """A job from the values of `COLUMNS`, where data are None if they are large. Raises `StoreDamaged`."""
     (_, priority, timeout_s, client, due_at, state, seq, attempt, incarnation, failures, redeliveries, private, last_error,
-     started_at, completed_at, _, stored_id, method, is_function, enqueued_at, nbytes, _, _, data) = values
+     started_at, completed_at, _, stored_id, method, is_function, enqueued_at, nbytes, _, crc, data) = values
     job_id = load_id(stored_id)
     payload = LeftOut(b"", (), nbytes) if data is None else Payload(data)
+    if data is not None and checksum(job_id, method, data, ()) != crc:
+        raise StoreDamaged(f"job {job_id}: its bytes do not match their checksum")
     return JobRecord(
         job_id, queue, method, payload, bool(is_function), priority, timeout_s, client, enqueued_at, due_at, JobState(state), seq,
         attempt, incarnation, failures, redeliveries, None if private is None else _load_private(job_id, private),
@@ -147,6 +150,15 @@ def load_ended(queue: str, values: Sequence[Any]) -> JobRecord:
     )
 
 
+def first_damaged(rows: Iterable[tuple[Any, str, int, bytes]]) -> JobId | None:
+    """The first of these jobs (id, method, checksum, data) whose bytes do not match their checksum; None if all do."""
+    for stored_id, method, crc, data in rows:
+        job_id = load_id(stored_id)
+        if checksum(job_id, method, data, ()) != crc:
+            return job_id
+    return None
+
+
 def checksum(job_id: JobId, method: str, data: bytes, buffers: Iterable[Any]) -> int:
     """Over all that makes the job what it is."""
     crc = zlib.crc32(data, zlib.crc32(f"{job_id!r} {method}".encode("utf-8", "surrogatepass")))
@@ -170,11 +182,11 @@ def load_id(stored: Any) -> JobId:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, _SCALARS) or (isinstance(value, tuple) and all(map(_is_plain, iter(value))))  # pyright: ignore
+    return all(map(_is_plain, value)) if type(value) in _TUPLE else isinstance(value, _SCALARS)
 
 
 def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, iter(value))) if isinstance(value, list) else value  # pyright: ignore
+    return tuple(map(_tuples, value)) if type(value) in _LIST else value
 
 
 def _store_failure(failure: Failure) -> str:

@@ -62,7 +62,7 @@ class SQLiteStore(Store):
         self._last_row = 0
         self._last_change = 0
         self._arriving: dict[JobId, Unit] = {}  # being enqueued, so not in the image yet
-        self._settling: dict[Any, Unit] = {}  # by token, or by id if cancelled: in the image, and not committed yet
+        self._settling: dict[tuple[str, Any], None] = {}  # (ack or nack, token), (cancel, id): in the image, and not committed yet
         self._ends_kept = 0  # since old ones were last forgotten
         self._journal: Journal | None = None
 
@@ -78,6 +78,7 @@ class SQLiteStore(Store):
         await journal.start()
         try:
             openings, suspended, loaded = await journal.look(lambda file: (file.openings(), file.suspended(), list(file.load())))
+            self._last_change = await journal.look(JobFile.last_change)
             ended = await journal.look(lambda file: file.ended(_MAX_ENDED))
         except BaseException:
             await journal.stop()
@@ -85,7 +86,6 @@ class SQLiteStore(Store):
         self._journal = journal
         self._rows.update((job.id, row) for row, job in loaded)
         self._last_row = max((row for row, _ in loaded), default=0)
-        self._last_change = len(loaded)
         self._image.incarnation = f"{openings}-{uuid.uuid4().hex[:8]}"  # a copy of the file may have as many openings
         self._image.restore(job for _, job in loaded)
         held = [job for _, job in loaded if job.state is JobState.IN_PROGRESS]
@@ -93,16 +93,11 @@ class SQLiteStore(Store):
 
     async def enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
         demand_enqueued(jobs)
-        for unit in {unit for job in jobs if (unit := self._arriving.get(job.id)) is not None}:
-            await self._over(unit)
+        while (under_way := next((self._arriving[job.id] for job in jobs if job.id in self._arriving), None)) is not None:
+            await self._over(under_way)  # and look again: another call may have waited for the same
         new = self._placed(jobs)
         if new:
-            unit = self._arrival(new)
-            try:
-                await self._land(unit)
-            finally:
-                for job in new:
-                    self._arriving.pop(job.id, None)
+            await self._land(self._arrival(new))
         return _once_each(jobs, {job.id for job in new})
 
     async def reserve(self, n: int, now: float, only: JobId | None = None, abandoned: bool = False) -> Reserved:
@@ -134,8 +129,9 @@ class SQLiteStore(Store):
 
     async def cancel(self, job_id: JobId) -> CancelOutcome:
         outcome = self._image.cancel(job_id)
-        if outcome is CancelOutcome.CANCELLED or job_id in self._settling:
-            await self._land(self._changed("cancel", [job_id]))
+        key = ("cancel", job_id)
+        if outcome is CancelOutcome.CANCELLED or (outcome is CancelOutcome.NOT_FOUND and key in self._settling):
+            await self._land(self._changed("cancel", [key]))
             return CancelOutcome.CANCELLED
         return outcome
 
@@ -178,22 +174,25 @@ class SQLiteStore(Store):
         rows = [(job, self._next_row()) for job in jobs]
         inserts = [_rows.new_row(row, self._next_change(), job) for job, row in rows]
 
-        def landed() -> None:
+        def settled(committed: bool) -> None:  # called even if whoever enqueued them has left: one id must not be written twice
             for job, row in rows:
-                self._rows[job.id] = row
-                self._image.add(_rows.slim(job))
-                self._changes.pop(job.id, None)  # it is in the file
+                del self._arriving[job.id]
+                if committed:
+                    self._rows[job.id] = row
+                    self._image.add(_rows.slim(job))
+                    self._changes.pop(job.id, None)  # it is in the file
 
-        unit = Unit(Changes({"enq"}, inserts), must_land=False, landed=landed)
+        unit = Unit(Changes({"enq"}, inserts), must_land=False, settled=settled)
         self._arriving.update((job.id, unit) for job in jobs)
         return unit
 
     async def _settle(self, step: str, jobs: Sequence[JobRecord], apply: Callable[[JobRecord], bool],
                       ended: Sequence[JobRecord] = ()) -> Sequence[bool]:
         """Change the image, and return when that is committed. Asked again after a failure, wait for what is still to land."""
-        held = [apply(job) or job.token in self._settling for job in jobs]
+        keys = [(step, job.token) for job in jobs]
+        held = [apply(job) or key in self._settling for job, key in zip(jobs, keys, strict=True)]
         if any(held):
-            unit = self._changed(step, [job.token for job, was_held in zip(jobs, held, strict=True) if was_held])
+            unit = self._changed(step, [key for key, was_held in zip(keys, held, strict=True) if was_held])
             self._keep_ends(unit.changes, ended)
             await self._land(unit)
         return held
@@ -215,13 +214,13 @@ class SQLiteStore(Store):
                 changes.updates[self._rows[job_id]] = _rows.changing(self._next_change(), job)
         self._changes.clear()
         keys = list(settling)
-        unit = Unit(changes, must_land=True, landed=lambda: self._settled(keys))
-        self._settling.update((key, unit) for key in keys)
-        return unit
 
-    def _settled(self, keys: list[Any]) -> None:
-        for key in keys:
-            self._settling.pop(key, None)
+        def settled(committed: bool) -> None:
+            for key in keys if committed else ():
+                self._settling.pop(key, None)
+
+        self._settling.update(dict.fromkeys(keys))
+        return Unit(changes, must_land=True, settled=settled)
 
     async def _land(self, unit: Unit) -> None:
         with self._explained("write a change"):
