@@ -251,6 +251,10 @@ class Floor:
             self._workforce.adopt(worker)
             self.look()
 
+    async def reattached(self) -> None:
+        """Return when it is clear what workers hold for an earlier process of the queue: till then a job may run that seems to wait."""
+        await self._reattached.wait()
+
     async def reattach(self, queue: str, held: Sequence[JobRecord]) -> None:
         """Take over what workers hold for an earlier process of the queue, and redeliver only what nobody holds."""
         waiting = {job.token: job for job in held}

@@ -95,6 +95,7 @@ class QueueCore:
 
     async def cancel(self, job_id: JobId, running: bool = False) -> CancelOutcome:
         """Take a waiting job off the queue; with ``running``, end one in progress too."""
+        await self.floor.reattached()
         outcome = await self._mailbox.ask(lambda: self._cancel_waiting(job_id))
         monitor = self.floor.monitors.get(job_id)
         if outcome is not CancelOutcome.IN_PROGRESS or not running or monitor is None:
@@ -107,6 +108,7 @@ class QueueCore:
 
         Raises `JobNotFound`, `JobInProgress`, or what the other queue raises; then it stays here.
         """
+        await self.floor.reattached()
         if queue == self.name:
             raise HoneydewError(f"job {job_id} is in queue {queue!r} already")
         await asyncio.shield(self.floor.spawn(self._move(job_id, queue)))  # whoever asked may leave; the job must not stay held
@@ -119,6 +121,7 @@ class QueueCore:
 
     async def suspend(self) -> None:
         """Stop issuing jobs. On return nothing more can start: what was issued and not started is taken back."""
+        await self.floor.reattached()
         await self._mailbox.ask(lambda: self._set_suspended(True))
         await self.floor.take_back_unstarted()
 
@@ -136,6 +139,7 @@ class QueueCore:
 
     async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
         """Some of the jobs that the store holds."""
+        await self.floor.reattached()
         return await self._mailbox.ask(lambda: self._store.page(query, cursor, limit))
 
     async def expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
@@ -144,6 +148,7 @@ class QueueCore:
 
     async def status(self) -> QueueStatus:
         """Counts, and what each worker is doing."""
+        await self.floor.reattached()
         counts = await self._mailbox.ask(self._store.counts)
         return QueueStatus(
             self.name, counts.pending, counts.delayed, counts.in_progress, counts.abandoned, self.suspended,
@@ -171,7 +176,9 @@ class QueueCore:
 
         A job in hand has ``shutdown_s`` seconds; then its worker is killed and it is redelivered.
         """
-        in_hand = self.workforce.retire(worker_ids)
+        await self.floor.reattached()
+        in_hand = set(self.workforce.retire(worker_ids))
+        in_hand |= {monitor for monitor in self.floor.monitors.values() if monitor.worker.id in worker_ids}  # taken over, not adopted yet
         if in_hand:
             await asyncio.wait([monitor.concluded for monitor in in_hand], timeout=shutdown_s)
         for monitor in in_hand:

@@ -78,8 +78,9 @@ class WorkerGroup:
         self._stopping = True
         await asyncio.gather(*self._creations, return_exceptions=True)  # a detached actor without a handle could not be ended
         worker_ids = self._supervisor.stopping()
-        if self._queue is not None:
-            await self._retire(self._queue, worker_ids)
+        with contextlib.suppress(QueueNotFound):
+            queue = self._queue or await asyncio.to_thread(cluster.find_queue, self._spec.queue)  # None while it restarts
+            await self._retire(queue, worker_ids)
         await asyncio.gather(*(self._end(view.ref) for view in self._supervisor.views()))
         await asyncio.to_thread(blackbox.sweep, names.worker_prefix(self._spec.queue, self._spec.group))
         if self._queue is not None:
