@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from honeydew_ray import failpoints, lifecycle
@@ -271,9 +271,11 @@ class Floor:
     async def _take_over(self, queue: str, waiting: dict[Token, JobRecord]) -> bool:
         """Whether it is clear what workers hold; until it is, nothing may be redelivered."""
         try:
-            for worker, tokens in await self._transport.survivors(queue):
-                for token in tokens:
-                    await self._resume(worker, token, waiting)
+            holdings = await self._transport.survivors(queue)
+            held = [(worker, token) for worker, tokens in holdings for token in tokens]
+            held.sort(key=lambda pair: pair[1] not in waiting)  # those that are surely meant come first
+            for worker, token in held:
+                await self._resume(worker, token, waiting)
         except Exception:
             log.exception("it is not clear yet what workers hold; trying again in %g s", _STORE_RETRY_S)
             return False
@@ -286,7 +288,8 @@ class Floor:
     async def _resume(self, worker: WorkerRef, token: Token, waiting: dict[Token, JobRecord]) -> None:
         if any(monitor.token == token for monitor in self.monitors.values()):
             return  # taken over already, before something else failed
-        job = waiting.pop(token, None) or await self.mailbox.ask(lambda: self._claim_again(token))
+        known = token if token in waiting else _same_attempt(token, waiting)
+        job = waiting.pop(known) if known is not None else await self.mailbox.ask(lambda: self._claim_again(token))
         if job is None:  # settled before the process ended
             self._transport.settled(worker, token)
             return
@@ -310,6 +313,11 @@ class Floor:
         self._tasks.add(task)  # the loop keeps only weak references
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _same_attempt(token: Token, waiting: Iterable[Token]) -> Token | None:
+    """The token under which an earlier process took this attempt over, and claimed it anew, before it was lost too."""
+    return next((other for other in waiting if other.job_id == token.job_id and other.attempt == token.attempt), None)
 
 
 async def _nothing(_: list[None]) -> None:

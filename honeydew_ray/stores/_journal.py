@@ -16,7 +16,7 @@ from honeydew_ray.stores._file import Changes, JobFile
 T = TypeVar("T")
 
 _RETRY_S = 1.0
-_SOON_S = 0.01
+_SOON_S = 0.005
 _PACE_S = 0.002
 
 

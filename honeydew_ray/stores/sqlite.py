@@ -33,7 +33,9 @@ class SQLiteStore(Store):
     """Keeps jobs in one SQLite file, and in memory an image of it in the order of the line.
 
     Every change is committed, with SQLite's strictest setting for power loss, before a call returns;
-    a thread of its own does that, and commits all that waits at once. One file holds one queue: one
+    a thread of its own does that, and commits all that waits at once. Only the claim of a job is not
+    waited for: it is committed within some milliseconds, and if the process dies before, the job is
+    found waiting, and its redelivery is not counted. One file holds one queue: one
     lock and one writer each, and damage or a full disk is the trouble of one queue alone.
 
     ``path`` is a file on a local disk of the node that the queue runs on; if it is missing it is

@@ -80,6 +80,7 @@ def test_a_worker_that_died_with_the_queue_has_its_job_redelivered(durable: Star
     started, finish = new_signal(), new_signal()
     job = queue.submit("hold", started, finish)
     worker = int(started.wait())
+    queue.resume()  # a change that is waited for: the claim before it is committed, and its redelivery will be counted
     process = queue.status().pid
     assert process is not None
     os.kill(process, signal.SIGSTOP)  # so that it cannot see the worker die
