@@ -21,8 +21,6 @@ _ROWS_AT_ONCE = 256  # a statement for many rows, since between two statements t
 
 _INSERT_ENDED = f"INSERT INTO ended ({', '.join(ENDED)}) VALUES ({','.join('?' * len(ENDED))})"
 _UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE row = ?"
-_SMALL_DATA = f"CASE WHEN nbytes <= {_rows.LARGE_BYTES} AND buffers = 0 THEN data END"
-_LOAD = f"SELECT row, {', '.join(COLUMNS[:-1])}, {_SMALL_DATA} FROM jobs ORDER BY changed"
 
 
 @dataclass(slots=True)
@@ -71,17 +69,13 @@ class JobFile:
         return bool(self._connection.execute("SELECT suspended FROM queue").fetchone()[0])
 
     def load(self) -> Iterator[tuple[int, JobRecord]]:
-        """Every job with its row, in the order of their last changes. Raises `StoreDamaged`."""
-        for row, *values in self._connection.execute(_LOAD):
-            try:
-                yield row, _rows.load_job(self._queue, values)
-            except (StoreDamaged, ValueError, TypeError, KeyError) as error:
-                raise StoreDamaged(f"{self.path} is damaged in row {row} of its jobs: {error}. No job was lost or changed by the attempt "
-                                   "to open it; restore a copy") from error
+        """Every job with its row, in the order of their last changes; that they can be loaded was checked at the opening."""
+        for row, *values in self._connection.execute(f"{_rows.SELECT_JOBS} ORDER BY changed"):
+            yield row, _rows.load_job(self._queue, values)
 
     def ended(self, limit: int) -> list[JobRecord]:
         """The jobs that ended last, oldest first."""
-        rows = self._connection.execute(f"SELECT {', '.join(ENDED)} FROM ended ORDER BY number DESC LIMIT ?", [limit]).fetchall()
+        rows = self._connection.execute(f"{_rows.SELECT_ENDED} ORDER BY number DESC LIMIT ?", [limit]).fetchall()
         return [_rows.load_ended(self._queue, row) for row in reversed(rows)]
 
     def payloads(self, rows: Sequence[int]) -> list[Payload]:

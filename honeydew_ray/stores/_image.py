@@ -220,7 +220,8 @@ class Image:
     def _forget_old(self, now: float) -> None:
         while self._dead:
             oldest = self._jobs[next(iter(self._dead))]
-            if (oldest.completed_at or 0.0) >= now - self._abandoned_ttl_s:
+            few = len(self._dead) <= self._max_abandoned  # after an opening they may be more: the bound may have been lowered
+            if few and (oldest.completed_at or 0.0) >= now - self._abandoned_ttl_s:
                 return
             self._forget_oldest()
 

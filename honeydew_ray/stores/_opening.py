@@ -19,7 +19,7 @@ PATIENCE_S = 2.0
 
 _LOOK_AGAIN_S = 0.05
 
-_CHECKED = f"SELECT id, method, crc, data FROM jobs WHERE buffers = 0 AND nbytes <= {_rows.LARGE_BYTES}"
+_TRANSIENT = ("full", "disk I/O", "unable to open", "readonly", "locked")  # in what SQLite says of the disk, not of the file
 
 
 class _Busy(Exception):
@@ -57,6 +57,8 @@ def open_file(path: Path, queue: str, create: bool, patience_s: float = PATIENCE
             raise _trouble(path, error) from error
         except OSError as error:
             raise StoreError(f"{path} cannot be opened: {error}") from error
+        except UnicodeError as error:  # sqlite3 fails to decode what it was about to say
+            raise StoreDamaged(_damage(path, str(error))) from error
 
 
 def close_file(path: Path, connection: sqlite3.Connection) -> None:
@@ -148,7 +150,7 @@ def _looked_at(path: Path) -> Generator[sqlite3.Connection, None, None]:
 
 def _check(connection: sqlite3.Connection, path: Path, queue: str) -> None:
     wal = wal_of(path)
-    damage = _wal.find_damage(wal) if wal.exists() and wal.stat().st_size else None
+    damage = _wal.find_damage(wal) if wal.exists() else None
     if damage is not None:
         raise StoreDamaged(f"{wal} is damaged: {damage}. SQLite would lose these commits in silence, so nothing was opened or changed: "
                            f"restore a copy of {path} and its log")
@@ -157,12 +159,27 @@ def _check(connection: sqlite3.Connection, path: Path, queue: str) -> None:
     if found != "ok":
         raise StoreDamaged(_damage(path, found))
     if _schema.version_of(connection) == _schema.VERSION:
-        bad = _rows.first_damaged(connection.execute(_CHECKED))
-        if bad is not None:
-            raise StoreDamaged(_damage(path, f"the bytes of job {bad} do not match their checksum"))
-    if not connection.execute("SELECT clean FROM queue").fetchone()[0] and not (wal.exists() and wal.stat().st_size):
+        _check_rows(connection, path, queue)
+    if not connection.execute("SELECT clean FROM queue").fetchone()[0] and not (wal.exists() and wal.stat().st_size >= _wal.HEADER_BYTES):
         raise StoreDamaged(f"{wal} is missing or empty, although the queue was not closed: committed jobs were in it. Nothing was changed "
                            f"in {path}; put the log back beside it, or restore a copy of both")
+
+
+def _check_rows(connection: sqlite3.Connection, path: Path, queue: str) -> None:
+    """That every row can be loaded, before anything is written to the file."""
+    for row, in connection.execute(_rows.SELECT_WRONG_TYPE):
+        raise StoreDamaged(_damage(path, f"a value in row {row} of its jobs is of a wrong type"))
+    where = "its tables"
+    try:
+        connection.execute("SELECT openings, suspended, row, number, data FROM queue, buffers LIMIT 0")  # as they are used later
+        for row, *values in connection.execute(_rows.SELECT_JOBS):
+            where = f"row {row} of its jobs"
+            _rows.load_job(queue, values)
+        where = "its ended jobs"
+        for values in connection.execute(f"{_rows.SELECT_ENDED} ORDER BY number"):
+            _rows.load_ended(queue, values)
+    except (StoreDamaged, ValueError, TypeError, KeyError) as error:
+        raise StoreDamaged(_damage(path, f"{where}: {error}")) from error
 
 
 def _take(path: Path) -> sqlite3.Connection:
@@ -209,6 +226,8 @@ def _trouble(path: Path, error: sqlite3.Error) -> StoreError:
     if "not a database" in str(error):
         return StoreError(f"{path} is not a file of Honeydew, or its beginning is damaged: {error}. Nothing was changed in it; "
                           "give the queue another path, or restore a copy")
+    if isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _TRANSIENT):
+        return StoreError(f"{path} cannot be opened: {error}. No job was lost or changed; free space or mend the disk, and try again")
     return StoreDamaged(_damage(path, str(error)))
 
 

@@ -37,6 +37,22 @@ ENDED = (
 )
 """The columns of the table of jobs that ended."""
 
+SELECT_JOBS = (f"SELECT row, {', '.join(COLUMNS[:-1])}, CASE WHEN nbytes <= {LARGE_BYTES} AND buffers = 0 THEN data END FROM jobs")
+SELECT_ENDED = f"SELECT {', '.join(ENDED)} FROM ended"
+
+_TYPES = {
+    "'integer'": ("changed", "priority", "seq", "attempt", "failures", "redeliveries", "is_function", "nbytes", "buffers", "crc"),
+    "'real'": ("due_at", "enqueued_at"),
+    "'real', 'null'": ("timeout_s", "started_at", "completed_at"),
+    "'text'": ("state", "incarnation", "method"),
+    "'text', 'null'": ("client", "last_error"),
+    "'blob'": ("data",),
+    "'blob', 'null'": ("private",),
+}
+SELECT_WRONG_TYPE = "SELECT row FROM jobs WHERE " + " OR ".join(
+    f"typeof({column}) NOT IN ({types})" for types, columns in _TYPES.items() for column in columns) + " LIMIT 1"
+"""Finds a row with a value of a type that is never written: SQLite holds any type in any column."""
+
 Values = tuple[Any, ...]
 
 _FAILURE_FIELDS = ("kind", "class_name", "message", "traceback", "exit_code", "signal", "attempt", "node")
@@ -148,15 +164,6 @@ def load_ended(queue: str, values: Sequence[Any]) -> JobRecord:
         last_error=None if last_error is None else Failure(**json.loads(last_error)), started_at=started_at, completed_at=completed_at,
         result=None if result is None else Payload(result), moved_to=moved_to,
     )
-
-
-def first_damaged(rows: Iterable[tuple[Any, str, int, bytes]]) -> JobId | None:
-    """The first of these jobs (id, method, checksum, data) whose bytes do not match their checksum; None if all do."""
-    for stored_id, method, crc, data in rows:
-        job_id = load_id(stored_id)
-        if checksum(job_id, method, data, ()) != crc:
-            return job_id
-    return None
 
 
 def checksum(job_id: JobId, method: str, data: bytes, buffers: Iterable[Any]) -> int:

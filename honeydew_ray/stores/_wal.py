@@ -16,6 +16,9 @@ _MAGICS = {0x377F0682: "<u4", 0x377F0683: ">u4"}  # and how the checksums read t
 _FRAME_HEADER_BYTES = 24  # page, size of the database if this frame commits, two salts, two checksums
 _BYTES_AT_ONCE = 8 * 2**20
 
+HEADER_BYTES = _HEADER.size
+"""A log that is shorter holds nothing, and never did: a crash or a full disk cut its very first write short."""
+
 
 def find_damage(wal: Path) -> str | None:
     """What is wrong with a log, if SQLite would drop commits from it without a word; else None.
@@ -27,7 +30,7 @@ def find_damage(wal: Path) -> str | None:
     with wal.open("rb") as file:
         header = file.read(_HEADER.size)
         if len(header) < _HEADER.size:
-            return "its header is cut off"
+            return None
         magic, _, page_bytes, _, salt1, salt2, *checksums = _HEADER.unpack(header)
         if magic not in _MAGICS:
             return "its header is damaged"

@@ -95,6 +95,7 @@ class SQLiteStore(Store):
 
     async def enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
         demand_enqueued(jobs)
+        self._opened()
         while (under_way := next((self._arriving[job.id] for job in jobs if job.id in self._arriving), None)) is not None:
             await self._over(under_way)  # and look again: another call may have waited for the same
         new = self._placed(jobs)

@@ -21,11 +21,10 @@ from honeydew_ray.testing import StoreDriver, make_job
 
 NOW = 1_700_000_000.0
 BATCH = 500
-_PAYLOAD = make_job("any", args=[7]).payload
 
 
 def jobs(first: int, count: int) -> list[JobRecord]:
-    blank = (JobRecord(f"{number:020d}", "test", "work", _PAYLOAD) for number in range(first, first + count))
+    blank = (make_job(f"{number:020d}", args=[number]) for number in range(first, first + count))
     return [lifecycle.enqueued(job, "test", NOW) for job in blank]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +41,13 @@ MISUNDERSTOOD = ["enq.pre_commit", "enq.sometime=kill", "ack.pre_commit=explode"
 def test_what_is_not_understood_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="for example"):
         Failpoints(text)
+
+
+@pytest.mark.parametrize(("action", "status"), [("kill", -signal.SIGKILL), ("sleep:0", 0)])
+def test_they_are_read_from_the_environment_at_import(action: str, status: int) -> None:
+    program = [sys.executable, "-c", "from honeydew_ray import failpoints; failpoints.hit('ack.pre_commit')"]
+    environment = os.environ | {failpoints.VARIABLE: f"ack.pre_commit={action}"}
+    assert subprocess.run(program, env=environment, check=False).returncode == status
 
 
 def test_once_means_once_for_all_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from honeydew_ray import lifecycle
 from honeydew_ray.errors import StoreDamaged, StoreError, StoreInUse
+from honeydew_ray.failure import Failure
 from honeydew_ray.stores import _opening, _schema
 from honeydew_ray.stores.sqlite import SQLiteStore
 from honeydew_ray.testing import StoreDriver, make_job
@@ -60,11 +61,11 @@ def test_a_file_left_by_a_killed_process_opens_with_its_log(path: Path) -> None:
         assert store.counts().pending == 301
 
 
-@pytest.mark.parametrize("loss", ["missing", "empty"])
-def test_a_log_that_was_lost_is_noticed(path: Path, loss: str) -> None:
+@pytest.mark.parametrize("left", [None, 0, 31])
+def test_a_log_that_was_lost_is_noticed(path: Path, left: int | None) -> None:
     killed = left_open(path)
     wal = _opening.wal_of(killed)
-    wal.unlink() if loss == "missing" else wal.write_bytes(b"")
+    wal.unlink() if left is None else wal.write_bytes(wal.read_bytes()[:left])
     refused(killed, StoreDamaged, "missing or empty, although the queue was not closed")
 
 
@@ -74,6 +75,33 @@ def test_a_bit_flipped_in_a_job_is_noticed(path: Path) -> None:
     content[at] ^= 1
     path.write_bytes(content)
     refused(path, StoreDamaged, "checksum")
+
+
+WRONG = {
+    "state": "UPDATE jobs SET state = 'dong' WHERE id = 'dead'",
+    "type": "UPDATE jobs SET due_at = x'00' WHERE id = 'dead'",
+    "error": "UPDATE jobs SET last_error = '{' WHERE id = 'dead'",
+    "fields": "UPDATE jobs SET last_error = replace(last_error, 'signal', 'signad') WHERE id = 'dead'",
+    "text": "UPDATE jobs SET last_error = CAST(x'ff7b' AS TEXT) WHERE id = 'dead'",
+    "id": "UPDATE jobs SET id = x'7b' WHERE id = 'dead'",
+    "ended": "UPDATE ended SET state = 'dong' WHERE id = 'told'",
+    "schema": "ALTER TABLE queue RENAME COLUMN suspended TO suspendee",
+}
+
+
+@pytest.mark.parametrize("statement", WRONG.values(), ids=WRONG)
+def test_values_that_are_never_written_are_noticed_before_anything_is(path: Path, statement: str) -> None:
+    with StoreDriver(SQLiteStore(path)) as store:
+        store.enqueue(*(lifecycle.enqueued(make_job(job_id, priority=1, client="c"), "test", NOW) for job_id in ("dead", "told")))
+        dead, told = store.claim(2, NOW)
+        store.nack(lifecycle.abandoned(dead, Failure("exception", "ValueError", "bad photo"), NOW))
+        store.ack(lifecycle.succeeded(told, NOW, None))
+    with closing(sqlite3.connect(path)) as connection:
+        assert statement.startswith("ALTER") or connection.execute(statement).rowcount == 1
+        if statement.startswith("ALTER"):
+            connection.execute(statement)
+        connection.commit()
+    refused(path, StoreDamaged, "damaged")
 
 
 def test_a_broken_page_is_noticed(path: Path) -> None:

@@ -15,7 +15,7 @@ from honeydew_ray import failpoints, lifecycle
 from honeydew_ray.errors import StoreDamaged, StoreError
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobRecord, JobState
-from honeydew_ray.stores import _opening, _wal
+from honeydew_ray.stores import _journal, _opening, _wal
 from honeydew_ray.stores.base import Counts
 from honeydew_ray.stores.sqlite import SQLiteStore
 from honeydew_ray.testing import StoreDriver, make_job
@@ -139,6 +139,59 @@ def test_a_store_that_could_not_be_marked_as_closed_opens_again(path: Path, monk
     with StoreDriver(SQLiteStore(path)) as store:
         assert store.counts() == Counts(pending=1)
     assert [file.name for file in path.parent.iterdir()] == ["jobs.db"]
+
+
+def test_acks_made_while_the_disk_is_full_land_by_themselves_when_there_is_room(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_journal, "_RETRY_S", 0.01)
+
+    landed = asyncio.Event()
+
+    def hit(point: str) -> None:  # past the commit, in the thread that writes
+        if point == "ack.post_commit":
+            store._loop.call_soon_threadsafe(landed.set)
+
+    with StoreDriver(SQLiteStore(path)) as store:
+        store.enqueue(*(new(f"first-{number}") for number in range(3)))
+        done = store.claim(3, NOW)
+        fail_to_retry(store)
+        with pytest.raises(StoreError, match="full"):
+            store.ack(*(lifecycle.succeeded(job, NOW, None) for job in done))
+        assert store.counts() == Counts(pending=200)
+        monkeypatch.setattr(failpoints, "hit", hit)
+        room(store, 100_000)
+        store._run(asyncio.wait_for(landed.wait(), 30))
+        left_by_a_kill = path.with_name("killed.db")
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{left_by_a_kill}{suffix}")
+    with StoreDriver(SQLiteStore(left_by_a_kill)) as store:
+        assert store.counts() == Counts(pending=200)
+        assert {job.failures for job in store.all()} == {1}
+
+
+OPEN_WITHOUT_ROOM = """
+import resource, sys
+from honeydew_ray.errors import StoreDamaged, StoreError
+from honeydew_ray.stores.sqlite import SQLiteStore
+from honeydew_ray.testing import StoreDriver
+store = SQLiteStore(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    StoreDriver(store)
+except StoreError as error:
+    assert not isinstance(error, StoreDamaged), error
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("size", [0, 16, 4200])
+def test_a_disk_without_room_at_the_opening_is_no_damage(path: Path, size: int) -> None:
+    with StoreDriver(SQLiteStore(path)) as store:
+        store.enqueue(new("a"))
+    program = [sys.executable, "-c", OPEN_WITHOUT_ROOM, str(path), str(size)]
+    told = subprocess.run(program, check=True, capture_output=True, text=True).stdout
+    assert told.startswith(f"{path} cannot be opened: disk I/O error")
+    with StoreDriver(SQLiteStore(path)) as store:
+        assert store.counts() == Counts(pending=1)
 
 
 # -- links

@@ -108,6 +108,16 @@ def test_dead_jobs_are_bounded_by_number_and_age(path: Path) -> None:
         assert [job.id for job in store.all()] == ["c"]
 
 
+def test_a_lowered_bound_of_dead_jobs_holds_from_the_next_claim_on(path: Path) -> None:
+    with drive(path) as store:
+        store.enqueue(*(new(job_id) for job_id in "abcd"))
+        store.nack(*(lifecycle.abandoned(job, FAILURE, NOW) for job in store.claim(4, NOW)))
+    for _ in range(2):
+        with drive(path, max_abandoned=1) as store:
+            store.reserve(1, NOW)
+            assert [job.id for job in store.all()] == ["d"]
+
+
 def test_ends_are_kept_for_clients_that_have_not_heard(path: Path) -> None:
     with drive(path) as store:
         store.enqueue(new("told", client="c"), new("silent"), new("huge", client="c"))
@@ -177,6 +187,16 @@ def test_a_note_that_cannot_be_stored_is_refused_before_anything_changes(path: P
         with pytest.raises(PayloadError, match="note"):
             store.nack(lifecycle.retried(job, FAILURE, NOW, 0, threading.Lock()))
         assert store.ack(lifecycle.succeeded(job, NOW, None)) == [True]
+
+
+def test_a_store_that_is_not_open_says_so_each_time(path: Path) -> None:
+    async def ask() -> None:
+        store = SQLiteStore(path)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="is not open"):
+                await store.enqueue([new("a")])
+
+    asyncio.run(ask())
 
 
 # -- a full disk
