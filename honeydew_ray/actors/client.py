@@ -215,7 +215,7 @@ class QueueClient:
                     acknowledged = 0
                     self._queue_restarted(collected.incarnation)
                 elif collected.forgotten:  # this process was asleep for long, or the queue meets it for the first time
-                    self._ask_again([job_id for job_id, waiter in list(self._waiters.items()) if not waiter.settled])
+                    self._ask_again()
                 self._deliver([end for _, end in collected.ends])
                 acknowledged = collected.ends[-1][0] if collected.ends else acknowledged
                 if collected.closed and not collected.ends:
@@ -240,20 +240,25 @@ class QueueClient:
     def _queue_restarted(self, incarnation: str) -> None:
         """A durable queue still has the jobs, so ask again; a memory queue has lost those it took before."""
         self._incarnation = incarnation
-        open_waiters = [(job_id, waiter) for job_id, waiter in list(self._waiters.items()) if not waiter.settled]
         if self._durable:
-            self._ask_again([job_id for job_id, _ in open_waiters])
+            self._ask_again()
             return
-        lost = [waiter for _, waiter in open_waiters if waiter.incarnation not in (None, incarnation)]
+        lost = [waiter for _, waiter in self._open_waiters() if waiter.incarnation not in (None, incarnation)]
         self._settle_lost(QueueLost(f"the process of queue {self.queue!r} died, and its store kept nothing"), lost)
 
-    def _ask_again(self, job_ids: Sequence[JobId]) -> None:
+    def _ask_again(self) -> None:
+        """Say anew which ends this process waits for; those the queue had taken and does not know any more are lost."""
+        waiters = self._open_waiters()
+        taken = [(job_id, waiter) for job_id, waiter in waiters if waiter.incarnation is not None]  # the others may still be on their way
         try:
-            unknown = set(ray.get(self.actor.expect.remote(list(job_ids), self.id)))
+            unknown = set(ray.get(self.actor.expect.remote([job_id for job_id, _ in waiters], self.id)))
         except RayError:  # it is away again: the next incarnation is asked again
             return
-        gone = [waiter for job_id, waiter in list(self._waiters.items()) if job_id in unknown and waiter.incarnation is not None]
-        self._settle_lost(QueueLost(f"the process of queue {self.queue!r} died, and the job's end was not kept"), gone)
+        gone = [waiter for job_id, waiter in taken if job_id in unknown]
+        self._settle_lost(QueueLost(f"queue {self.queue!r} knows the job no more, and its end was not kept"), gone)
+
+    def _open_waiters(self) -> list[tuple[JobId, Waiter]]:
+        return [(job_id, waiter) for job_id, waiter in list(self._waiters.items()) if not waiter.settled]
 
     def _settle_lost(self, error: HoneydewError, waiters: Sequence[Waiter] | None = None) -> None:
         callbacks: list[Callable[[], None]] = []
