@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 log = logging.getLogger("honeydew_ray")
@@ -28,13 +28,21 @@ class Mailbox:
         self._rest: asyncio.Task[None] | None = None
 
     async def put(self, handler: Handler, item: Any) -> None:
-        """Put an item in line; if the line was empty and nobody handles commands, it is handled when this returns."""
-        self._line.append((handler, item))
+        """Put one item in line, as `put_all` does."""
+        await self.put_all(handler, (item,))
+
+    async def put_all(self, handler: Handler, items: Sequence[Any]) -> None:
+        """Put items in line; if the line was empty and nobody handles commands, they are handled when this returns."""
+        self._line.extend([(handler, item) for item in items])
         if not self._busy:
             try:
                 await self._handle_batch()
             finally:
                 self._go_on()  # others' commands must not delay the return to this one's caller
+
+    def look(self) -> None:
+        """Have ``after_batch`` called once more, when the commands in line are done."""
+        self.post(_nothing, None)
 
     def post(self, handler: Handler, item: Any) -> None:
         """Put an item in line, from code that cannot wait."""
@@ -81,3 +89,7 @@ async def _answer_each(commands: list[tuple[Callable[[], Awaitable[Any]], asynci
         else:
             if not answer.done():
                 answer.set_result(value)
+
+
+async def _nothing(_: list[None]) -> None:
+    """A command that only brings the dispatcher to look again."""

@@ -1,4 +1,4 @@
-"""The watch kept over one attempt, from its issue to a verdict."""
+"""The watch kept over one attempt: what its end means for the job and for the worker."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from enum import Enum
 from typing import Any
 
 from honeydew_ray.dispatchers.base import WorkerRef
-from honeydew_ray.failure import Failure, exception_text, exception_traceback
+from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobRecord, Token
 from honeydew_ray.payload import Payload
-from honeydew_ray.transport import Attempt, Died, Lost, NotStarted, Raised, Report, Returned, Transport
+from honeydew_ray.transport import Died, Lost, NotStarted, Raised, Report, Returned, Stopped, Transport
+
+MERCY_S = 5.0
+"""How long a job that is asked to stop may take to do so."""
 
 
 class WorkerFate(Enum):
@@ -35,6 +38,7 @@ class Succeeded:
     """The job is done."""
 
     result: Payload | None
+    ran_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,53 +75,75 @@ class JobMonitor:
     dead; so no second attempt starts while the first may still run.
     """
 
-    def __init__(self, job: JobRecord, worker: WorkerRef, transport: Transport, resumed: Token | None = None, spent_s: float = 0.0) -> None:
+    def __init__(self, job: JobRecord, worker: WorkerRef, transport: Transport, resumed: Token | None = None,
+                 in_company: bool = False) -> None:
         self.job = job
         self.token = resumed or job.token  # under which the worker has it
         self.worker = worker
         self.progress: Any = None
         self.ordered: Order | None = None
+        self.killed = False  # its worker was, by order
         self.answered = False  # the worker has finished with the attempt, one way or another
         self.concluded: asyncio.Future[JobRecord] = asyncio.get_running_loop().create_future()
         self._transport = transport
-        self._resumed = resumed is not None
-        self._spent_s = spent_s  # of the job's time, before it was resumed
+        self._in_company = in_company  # its worker runs several jobs at once
+        self._stopping: asyncio.Future[None] | None = None
 
-    async def watch(self) -> tuple[Verdict, WorkerFate]:
-        """Issue the attempt, or take it over from an earlier process of the queue, and follow it to its end. Never raises."""
-        job = self.job
-        timer: asyncio.TimerHandle | None = None
-        if job.timeout_s is not None:
-            timer = asyncio.get_running_loop().call_later(max(job.timeout_s - self._spent_s, 0.0), self.end, Order.TIMEOUT)
-        try:
-            if self._resumed:
-                report = await self._transport.resume(self.worker, self.token)
-            else:
-                report = await self._transport.run(self.worker, Attempt(self.token, job.method, job.is_function, job.payload))
-        except Exception as error:  # a fault of the transport: the attempt's end is unknown, so make sure of it
-            self._transport.kill(self.worker)
-            return Interrupted(self._placed(_fault_of_monitor(error))), WorkerFate.GONE
-        finally:
-            self.answered = True
-            if timer is not None:
-                timer.cancel()
-        return self._verdict(report), self._fate(report)
+    def answer(self, report: Report) -> Verdict:
+        """The verdict that a report leads to; no other follows."""
+        self.answered = True
+        return self._verdict(report)
+
+    def fate(self, report: Report) -> WorkerFate:
+        """What the attempt left of its worker."""
+        if self.killed:
+            return WorkerFate.GONE
+        match report:
+            case Returned() | Stopped():
+                return WorkerFate.FREE
+            case Raised():
+                return WorkerFate.SPOILT if report.spoilt else WorkerFate.FREE
+            case NotStarted():
+                return WorkerFate.FREE if report.worker_alive else WorkerFate.GONE
+            case Died() | Lost():
+                return WorkerFate.GONE
 
     def end(self, order: Order) -> None:
-        """Have the worker killed, unless it has answered; the first order given is the one that counts."""
-        if self.ordered is None and not self.answered:
-            self.ordered = order
+        """Have the job ended, by killing its worker, unless it has answered; the first order given is the one that counts.
+
+        A worker that has other jobs in hand is asked to stop just this one first, and has `MERCY_S` for it.
+        """
+        if self.ordered is not None or self.answered:
+            return
+        self.ordered = order
+        if self._in_company and order is not Order.DRAIN:
+            self._stopping = asyncio.ensure_future(self._stop())
+        else:
+            self._kill()
+
+    async def _stop(self) -> None:
+        if await self._transport.stop(self.worker, self.token):
+            await asyncio.wait([self.concluded], timeout=MERCY_S)
+        self._kill()
+
+    def _kill(self) -> None:
+        if not self.answered:
+            self.killed = True
             self._transport.kill(self.worker)
 
     def _verdict(self, report: Report) -> Verdict:
         match report:
             case Returned():
-                return Succeeded(report.result)
+                return Succeeded(report.result, report.ran_s)
             case Raised():
                 return Failed(self._placed(report.failure))
             case NotStarted():
                 return CalledOff() if self.ordered is Order.CANCEL else Unharmed()
             case Died():
+                return self._verdict_on_death(report.failure)
+            case Stopped():
+                return self._verdict_on_death(Failure("exception", "CancelledError", "the job was stopped"))
+            case Lost() if self.killed and self._in_company:  # the kill met others too, but was meant for this one
                 return self._verdict_on_death(report.failure)
             case Lost():
                 return CalledOff() if self.ordered is Order.CANCEL else Interrupted(self._placed(report.failure))
@@ -127,7 +153,8 @@ class JobMonitor:
             case None:
                 return Failed(self._placed(failure))
             case Order.TIMEOUT:
-                text = f"the job ran longer than its timeout_s of {self.job.timeout_s:g} s, and its worker was killed"
+                what = "its worker was killed" if self.killed else "was stopped"
+                text = f"the job ran longer than its timeout_s of {self.job.timeout_s:g} s, and {what}"
                 return Failed(self._placed(Failure("timeout", "TimeoutError", text)))
             case Order.CANCEL:
                 return CalledOff()
@@ -135,23 +162,5 @@ class JobMonitor:
                 text = "the worker was stopped, and the job did not end within shutdown_s"
                 return Interrupted(self._placed(Failure("exit", "WorkerStopped", text)))
 
-    def _fate(self, report: Report) -> WorkerFate:
-        if self.ordered is not None:
-            return WorkerFate.GONE
-        match report:
-            case Returned():
-                return WorkerFate.FREE
-            case Raised():
-                return WorkerFate.SPOILT if report.spoilt else WorkerFate.FREE
-            case NotStarted():
-                return WorkerFate.FREE if report.worker_alive else WorkerFate.GONE
-            case Died() | Lost():
-                return WorkerFate.GONE
-
     def _placed(self, failure: Failure) -> Failure:
         return failure.of_attempt(self.job.attempt, self.worker.node)
-
-
-def _fault_of_monitor(error: Exception) -> Failure:
-    text = f"the watch over the attempt failed, and its worker was killed: {exception_text(error)}"
-    return Failure("unresponsive", "MonitorFault", text, exception_traceback(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from honeydew_ray.errors import HoneydewError
@@ -75,6 +76,7 @@ class RunningJob:
 
 
 _running: RunningJob | None = None  # of the process, not of a thread: a job may publish from threads of its own
+_running_here: ContextVar[RunningJob | None] = ContextVar("honeydew_job", default=None)  # of a task, where several jobs run at once
 
 
 def set_running(job: RunningJob | None) -> None:
@@ -85,6 +87,11 @@ def set_running(job: RunningJob | None) -> None:
     _running = job
 
 
+def set_running_here(job: RunningJob) -> None:
+    """Say which job this task runs, and the tasks and threads that asyncio starts from it, in a worker that runs several at once."""
+    _running_here.set(job)
+
+
 def progress(value: Any) -> None:
     """Publish how far the job has come, as in ``honeydew.progress("downloaded 10/50")``.
 
@@ -93,7 +100,7 @@ def progress(value: Any) -> None:
     it is often: it is sent at most ten times a second, the latest value last. Outside a job it
     does nothing, so that a job's code can be run by itself.
     """
-    job = _running
+    job = _running_here.get() or _running
     if job is not None:
         job.progress.publish(_plain(value))
 
@@ -103,9 +110,10 @@ def current_worker() -> Any:
 
     Raises `NotInJob` outside a job.
     """
-    if _running is None:
+    job = _running_here.get() or _running
+    if job is None:
         raise NotInJob("current_worker() was called outside a job; call it from a function that a worker runs")
-    return _running.state
+    return job.state
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from honeydew_ray.clock import Clock
 from honeydew_ray.dispatchers.base import Dispatcher
 from honeydew_ray.errors import HoneydewError, JobInProgress, JobNotFound, QueueSuspended
 from honeydew_ray.failure_modes.base import FailureMode
-from honeydew_ray.floor import FINAL_STATES, Floor
+from honeydew_ray.floor import Floor
 from honeydew_ray.intake import Arrival, Intake
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
 from honeydew_ray.judge import Judge
@@ -20,6 +20,7 @@ from honeydew_ray.monitor import Order
 from honeydew_ray.policies import Caller
 from honeydew_ray.replies import Replies
 from honeydew_ray.roster import Roster
+from honeydew_ray.settlement import FINAL_STATES
 from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Page, Query, Store
 from honeydew_ray.transport import Transport
@@ -75,9 +76,9 @@ class QueueCore:
             self.replies.ended(job)
         self.floor.shut = self.suspended
         if self._store.durable or opened.held:
-            self.floor.spawn(self.floor.reattach(self.name, opened.held))
+            self.floor.background.spawn(self.floor.reattachment.take_over(self.name, opened.held))
         else:
-            self.floor.nothing_to_reattach()
+            self.floor.reattachment.nothing_held()
 
     # -- clients -----------------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ class QueueCore:
 
     async def cancel(self, job_id: JobId, running: bool = False) -> CancelOutcome:
         """Take a waiting job off the queue; with ``running``, end one in progress too."""
-        await self.floor.reattached()
+        await self.floor.reattachment.clear()
         outcome = await self._mailbox.ask(lambda: self._cancel_waiting(job_id))
         monitor = self.floor.monitors.get(job_id)
         if outcome is not CancelOutcome.IN_PROGRESS or not running or monitor is None:
@@ -108,20 +109,20 @@ class QueueCore:
 
         Raises `JobNotFound`, `JobInProgress`, or what the other queue raises; then it stays here.
         """
-        await self.floor.reattached()
+        await self.floor.reattachment.clear()
         if queue == self.name:
             raise HoneydewError(f"job {job_id} is in queue {queue!r} already")
-        await asyncio.shield(self.floor.spawn(self._move(job_id, queue)))  # whoever asked may leave; the job must not stay held
+        await asyncio.shield(self.floor.background.spawn(self._move(job_id, queue)))  # whoever asked may leave; the job must not stay held
 
     async def retry(self, job_id: JobId) -> None:
         """Put an abandoned job back in line, its failures and redeliveries counted anew. Raises `JobNotFound` if it is not abandoned."""
         job = await self._mailbox.ask(lambda: self._claim_dead(job_id))
         self.replies.drop(job_id)
-        await self.floor.insist(lambda: self._revive(job))
+        await self.floor.settlement.insist(lambda: self._revive(job))
 
     async def suspend(self) -> None:
         """Stop issuing jobs. On return nothing more can start: what was issued and not started is taken back."""
-        await self.floor.reattached()
+        await self.floor.reattachment.clear()
         await self._mailbox.ask(lambda: self._set_suspended(True))
         await self.floor.take_back_unstarted()
 
@@ -139,7 +140,7 @@ class QueueCore:
 
     async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
         """Some of the jobs that the store holds."""
-        await self.floor.reattached()
+        await self.floor.reattachment.clear()
         return await self._mailbox.ask(lambda: self._store.page(query, cursor, limit))
 
     async def expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
@@ -148,7 +149,7 @@ class QueueCore:
 
     async def status(self) -> QueueStatus:
         """Counts, and what each worker is doing."""
-        await self.floor.reattached()
+        await self.floor.reattachment.clear()
         counts = await self._mailbox.ask(self._store.counts)
         return QueueStatus(
             self.name, counts.pending, counts.delayed, counts.in_progress, counts.abandoned, self.suspended,
@@ -161,7 +162,7 @@ class QueueCore:
         """A group says how its workers stand; False if it has said something newer before."""
         newly_ready = self.workforce.update(roster)
         for worker in newly_ready or ():
-            self.floor.spawn(self.floor.adopt(worker))
+            self.floor.background.spawn(self.floor.adopt(worker))
         self.floor.look()
         return newly_ready is not None
 
@@ -176,8 +177,10 @@ class QueueCore:
 
         A job in hand has ``shutdown_s`` seconds; then its worker is killed and it is redelivered.
         """
-        await self.floor.reattached()
-        in_hand = set(self.workforce.retire(worker_ids))
+        await self.floor.reattachment.clear()
+        leases = self.workforce.retire(worker_ids)
+        await asyncio.gather(*(lease.cut_short() for lease in leases if len(lease.open) > 1))
+        in_hand = {monitor for lease in leases for monitor in lease.monitors if not monitor.concluded.done()}
         in_hand |= {monitor for monitor in self.floor.monitors.values() if monitor.worker.id in worker_ids}  # taken over, not adopted yet
         if in_hand:
             await asyncio.wait([monitor.concluded for monitor in in_hand], timeout=shutdown_s)
@@ -209,10 +212,10 @@ class QueueCore:
         while True:
             if self.suspended:
                 raise QueueSuspended(f"queue {self.name!r} is suspended, so its jobs would never finish; resume it first")
-            self.floor.emptied.clear()  # before counting: what empties the queue while the answer is under way must be heard
+            self.floor.settlement.emptied.clear()  # before counting: what empties the queue while the answer is under way must be heard
             if await self._jobs_left() == 0:
                 return
-            await self.floor.emptied.wait()
+            await self.floor.settlement.emptied.wait()
 
     async def _jobs_left(self) -> int:
         counts = await self._mailbox.ask(self._store.counts)
@@ -232,7 +235,7 @@ class QueueCore:
         outcome = await self._store.cancel(job_id)
         if outcome is CancelOutcome.CANCELLED:
             self.replies.ended(lifecycle.cancelled(page.jobs[0], self._clock.now()))
-            self.floor.emptied.set()
+            self.floor.settlement.emptied.set()
         return outcome
 
     async def _departed(self, jobs: Sequence[JobRecord]) -> None:
@@ -250,10 +253,10 @@ class QueueCore:
             await self._transport.enqueue(queue, [lifecycle.arrived(job, queue, self._clock.now())])
             failpoints.hit("move.between")
         except BaseException:
-            await self.floor.insist(lambda: self.floor.put_back([job]))
+            await self.floor.settlement.insist(lambda: self.floor.settlement.put_back([job]))
             raise
         else:
-            await self.floor.insist(lambda: self._let_go(job, queue))
+            await self.floor.settlement.insist(lambda: self._let_go(job, queue))
         finally:
             del self._leaving[job_id]
             leaving.set_result(None)
@@ -281,13 +284,13 @@ class QueueCore:
         record = lifecycle.moved(job, queue, self._clock.now())
         await self._store.ack([record])
         self.replies.ended(record)
-        self.floor.emptied.set()
+        self.floor.settlement.emptied.set()
 
     async def _set_suspended(self, suspended: bool) -> None:
         await self._store.remember_suspended(suspended)
         self.suspended = suspended
         self.floor.shut = suspended or self._closed
-        self.floor.emptied.set()  # who drains must look again
+        self.floor.settlement.emptied.set()  # who drains must look again
 
     async def _expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
         unknown = [job_id for job_id in job_ids if self.replies.find(job_id) is None]

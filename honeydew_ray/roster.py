@@ -39,6 +39,8 @@ class Roster:
     workers: tuple[WorkerView, ...] = ()
     class_name: str | None = None
     methods: frozenset[str] | None = field(default_factory=frozenset[str])
+    prefetch: bool = False  # a lease of its workers may carry several jobs
+    concurrency: int = 1  # how many jobs each of its workers runs at once
 
 
 class Spoilt(NamedTuple):

@@ -25,7 +25,7 @@ class WorkerState(str, Enum):
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """One worker. ``job`` is the id of the job in hand, ``progress`` what that job last published,
-    ``error`` the text of a failed init."""
+    ``error`` the text of a failed init. ``jobs`` is how many it has in hand; of several, ``job`` is the oldest."""
 
     id: str
     node: str | None
@@ -35,6 +35,7 @@ class WorkerStatus:
     error: str | None = None
     pid: int | None = None
     group: str = "default"
+    jobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

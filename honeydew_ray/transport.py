@@ -23,9 +23,10 @@ class Attempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The job ran to its end."""
+    """The job ran to its end, in ``ran_s`` seconds."""
 
     result: Payload | None
+    ran_s: float | None = None  # None: not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,12 @@ class Lost:
     failure: Failure
 
 
-Report = Returned | Raised | NotStarted | Died | Lost
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The job was stopped because the queue asked for it; its worker goes on."""
+
+
+Report = Returned | Raised | NotStarted | Died | Lost | Stopped
 
 
 class Holding(NamedTuple):
@@ -73,8 +79,11 @@ class Holding(NamedTuple):
 class Transport(Protocol):
     """The queue's way to workers and to other queues."""
 
-    async def run(self, worker: WorkerRef, attempt: Attempt) -> Report:
-        """Issue an attempt to a free worker and wait for its end, however it ends."""
+    async def run(self, worker: WorkerRef, attempts: Sequence[Attempt]) -> Sequence[Report]:
+        """Issue attempts to a free worker, which runs them in order, and wait until it is done with all, however they end.
+
+        A report for each, in order.
+        """
         ...
 
     async def survivors(self, queue: str) -> Sequence[Holding]:
@@ -89,8 +98,18 @@ class Transport(Protocol):
         """The store has what came of an attempt: the worker need not keep its answer any longer."""
         ...
 
-    async def recall(self, worker: WorkerRef, token: Token) -> bool:
-        """Take an attempt back: True if it has not started, and now never will."""
+    async def take_back(self, worker: WorkerRef, tokens: Sequence[Token]) -> Sequence[Report | None]:
+        """Take attempts back, those that have not started: they never will.
+
+        For each: a report if it was taken back or is over; None if it runs, or the worker is dead.
+        """
+        ...
+
+    async def stop(self, worker: WorkerRef, token: Token) -> bool:
+        """Have a worker that runs several jobs at once stop one of them; False if it cannot, or was not told.
+
+        The `run` under way reports `Stopped`, unless the job ended otherwise.
+        """
         ...
 
     async def wait_idle(self, worker: WorkerRef) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 from honeydew_ray.dispatchers.base import Dispatcher, WorkerRef
 from honeydew_ray.job import JobRecord
+from honeydew_ray.lease import Lease
 from honeydew_ray.monitor import JobMonitor
+from honeydew_ray.pace import MOST_JOBS
 from honeydew_ray.roster import Roster, Spoilt, WorkerView
 from honeydew_ray.status import WorkerState, WorkerStatus
 
@@ -20,18 +22,22 @@ log = logging.getLogger("honeydew_ray")
 class _Worker:
     ref: WorkerRef
     epoch: int  # of the state it holds
+    places: int = 1  # how many leases it serves at once
+    most: int = 1  # how many jobs a lease of it may carry
     free: bool = False  # the dispatcher may choose it
+    closed: bool = False  # it takes nothing until it serves nothing: a job is to have it to itself
     spoilt: bool = False
     retiring: bool = False
-    serving: JobMonitor | None = None
+    serving: dict[Lease, None] = field(default_factory=dict[Lease, None])  # the oldest first
 
 
 class Workforce:
     """The workers of all groups of one queue.
 
-    Invariant: a worker is free here exactly while the dispatcher may hand it out, and it serves at
-    most one monitor. A dispatcher that names a worker that is not free is refused. A worker that is
-    gone or retired is never free again, whatever a roster that does not know of it yet may say.
+    Invariant: a worker is free here exactly while the dispatcher may hand it out, and it serves no
+    more leases at once than it has places. A dispatcher that names a worker that is not free is
+    refused. A worker that is gone or retired is never free again, whatever a roster that does not
+    know of it yet may say.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -42,6 +48,7 @@ class Workforce:
         self._barred: set[str] = set()  # the ids of workers gone and retired, until their group's roster drops them
         self._spoilt_unmet: set[str] = set()  # the ids of workers whose state a job spoilt before their group told of them
         self._past: set[tuple[str, str]] = set()  # (group, incarnation) of group processes that were replaced or removed
+        self._wide = False  # whether some worker may have several jobs in hand
         self._changed = asyncio.Event()
 
     # -- what groups tell --------------------------------------------------------------------
@@ -61,25 +68,26 @@ class Workforce:
                 return None
             self._drop_missing(known, roster)
         self._rosters[roster.group] = roster
+        self._wide = any(known.prefetch or known.concurrency > 1 for known in self._rosters.values())
         self._note_change()
         return [view.ref for view in roster.workers if view.ready and self._is_news(view)]
 
-    def adopt(self, worker: WorkerRef, serving: JobMonitor | None = None) -> None:
-        """A worker joins, running nothing or the job of ``serving``, or is back with its state made anew."""
-        view = self._view(worker.id)
-        if view is None or not view.ready or worker.id in self._barred:
+    def adopt(self, worker: WorkerRef, serving: Sequence[Lease] = ()) -> None:
+        """A worker joins, running nothing or what is in ``serving``, or is back with its state made anew."""
+        roster, view = self._seen(worker.id)
+        if roster is None or view is None or not view.ready or worker.id in self._barred:
             return  # gone again, or spoilt again, while it was being adopted
         member = self._workers.get(worker.id)
         if member is None:
-            member = self._workers[worker.id] = _Worker(worker, view.epoch, serving=serving)
-        elif member.serving is not None or (member.spoilt and view.epoch <= member.epoch):
+            most = MOST_JOBS if roster.prefetch else 1
+            member = self._workers[worker.id] = _Worker(worker, view.epoch, roster.concurrency, most, serving=dict.fromkeys(serving))
+        elif member.serving or (member.spoilt and view.epoch <= member.epoch):
             return  # it was adopted twice, and given a job in between
         member.epoch, member.spoilt = view.epoch, worker.id in self._spoilt_unmet
         self._spoilt_unmet.discard(worker.id)
-        if member.spoilt:
+        if member.spoilt and not member.serving:
             self._call(worker.id)
-        if member.serving is None:
-            self._release(member)
+        self._release(member)
         self._note_change()
 
     def remove_group(self, group: str) -> None:
@@ -117,8 +125,27 @@ class Workforce:
             log.exception("dispatcher %r raised in available", self._dispatcher)
             return 0
 
-    def check_out(self, job: JobRecord) -> WorkerRef | None:
-        """The dispatcher's choice for a job; None if it has none, or chose what is not free."""
+    def room(self, appetite: int) -> int:
+        """How many jobs may be issued now, if a worker that takes several in a lease takes ``appetite``."""
+        free = self.available()
+        if not free or not self._wide:
+            return free
+        open_places = sum(member.places - len(member.serving) for member in self._workers.values() if member.free)
+        return max(open_places, free) * (appetite if any(roster.prefetch for roster in self._rosters.values()) else 1)
+
+    def most(self, worker: WorkerRef) -> int:
+        """How many jobs a lease of this worker may carry."""
+        return self._workers[worker.id].most
+
+    def has_company(self, worker: WorkerRef) -> bool:
+        """Whether this worker runs several jobs at once."""
+        return self._workers[worker.id].places > 1
+
+    def check_out(self, job: JobRecord, alone: bool = False) -> WorkerRef | None:
+        """The dispatcher's choice for a job; None if it has none, or chose what is not free.
+
+        ``alone``: the job shall have the worker to itself; one that serves others takes no more until it is done with them.
+        """
         try:
             chosen = self._dispatcher.check_out(job)
         except Exception:
@@ -131,25 +158,33 @@ class Workforce:
             log.error("dispatcher %r chose worker %s, which is not free; choice refused", self._dispatcher, chosen.id)
             return None
         member.free = False
-        return member.ref
+        member.closed = alone
+        return None if alone and member.serving else member.ref
 
-    def serves(self, worker: WorkerRef, monitor: JobMonitor) -> None:
-        """A worker that was checked out has a job."""
-        self._workers[worker.id].serving = monitor
+    def serves(self, worker: WorkerRef, lease: Lease) -> None:
+        """A worker that was checked out has a lease."""
+        member = self._workers[worker.id]
+        member.serving[lease] = None
+        if member.places > 1:
+            self._release(member)
 
-    def finished(self, monitor: JobMonitor, spoilt: bool = False) -> None:
-        """A monitor's worker has answered: it is free again, or its state is spoilt."""
-        member = self._workers.get(monitor.worker.id)
+    def finished(self, lease: Lease, spoilt: bool = False) -> None:
+        """A worker is done with a lease: it is free again, or its state is spoilt."""
+        member = self._workers.get(lease.worker.id)
         if member is None and spoilt:  # an earlier process of the queue had issued the job
-            self._spoilt_unmet.add(monitor.worker.id)
-        if member is None or member.serving is not monitor:
+            self._spoilt_unmet.add(lease.worker.id)
+        if member is None or lease not in member.serving:
             return  # it was dropped, and perhaps adopted anew, meanwhile
-        member.serving = None
+        del member.serving[lease]
+        member.closed = member.closed and bool(member.serving)
         if spoilt:
             member.spoilt = True
+            if member.free:
+                member.free = False
+                self._tell_dispatcher(self._dispatcher.remove, member.ref)
+        if member.spoilt and not member.serving:
             self._call(member.ref.id)
-        else:
-            self._release(member)
+        self._release(member)
         self._note_change()
 
     def gone(self, worker: WorkerRef) -> None:
@@ -160,8 +195,8 @@ class Workforce:
             self._tell_dispatcher(self._dispatcher.remove, worker)
         self._note_change()
 
-    def retire(self, worker_ids: list[str]) -> list[JobMonitor]:
-        """Give these workers no more jobs; the monitors of those they have in hand."""
+    def retire(self, worker_ids: list[str]) -> list[Lease]:
+        """Give these workers no more jobs; what they have in hand."""
         self._barred.update(worker_ids)  # those that are not ready yet, too
         members = [self._workers[worker_id] for worker_id in worker_ids if worker_id in self._workers]
         for member in members:
@@ -169,7 +204,7 @@ class Workforce:
             member.free = False
             self._tell_dispatcher(self._dispatcher.remove, member.ref)
         self._note_change()
-        return [member.serving for member in members if member.serving is not None]
+        return [lease for member in members for lease in member.serving]
 
     # -- what others ask ---------------------------------------------------------------------
 
@@ -185,7 +220,7 @@ class Workforce:
 
     def ready(self) -> int:
         """How many workers are idle or busy."""
-        return sum(member.free or member.serving is not None for member in self._workers.values())
+        return sum(member.free or bool(member.serving) for member in self._workers.values())
 
     async def change(self) -> None:
         """Wait for the next change."""
@@ -199,15 +234,19 @@ class Workforce:
     # ----------------------------------------------------------------------------------------
 
     def _status(self, group: str, view: WorkerView) -> WorkerStatus:
-        member, state, job, progress = self._workers.get(view.ref.id), view.state, None, None
+        member, state = self._workers.get(view.ref.id), view.state
+        in_hand: list[JobMonitor] = []
         if member is not None:
-            if member.serving is not None:
-                state, job, progress = WorkerState.BUSY, member.serving.job.id, member.serving.progress
+            in_hand = [monitor for lease in member.serving for monitor in lease.monitors if not monitor.concluded.done()]
+            if member.serving:
+                state = WorkerState.BUSY
             elif member.free:
                 state = WorkerState.IDLE
             if member.retiring:
                 state = WorkerState.DRAINING
-        return WorkerStatus(view.ref.id, view.ref.node or None, state, job, progress, view.error, view.pid, group)
+        first = in_hand[0] if in_hand else None
+        return WorkerStatus(view.ref.id, view.ref.node or None, state, first and first.job.id, first and first.progress,
+                            view.error, view.pid, group, len(in_hand))
 
     def _is_news(self, view: WorkerView) -> bool:
         if view.ref.id in self._barred:
@@ -216,11 +255,15 @@ class Workforce:
         return member is None or (member.spoilt and view.epoch > member.epoch)
 
     def _view(self, worker_id: str) -> WorkerView | None:
+        return self._seen(worker_id)[1]
+
+    def _seen(self, worker_id: str) -> tuple[Roster | None, WorkerView | None]:
+        """A worker as its group told of it."""
         for roster in self._rosters.values():
             for view in roster.workers:
                 if view.ref.id == worker_id:
-                    return view
-        return None
+                    return roster, view
+        return None, None
 
     def _drop_missing(self, old: Roster, new: Roster) -> None:
         present = {view.ref.id for view in new.workers}
@@ -231,7 +274,7 @@ class Workforce:
                 self._spoilt_unmet.discard(view.ref.id)
 
     def _release(self, member: _Worker) -> None:
-        if not member.retiring and not member.spoilt:
+        if not member.retiring and not member.spoilt and not member.closed and len(member.serving) < member.places:
             member.free = True
             self._tell_dispatcher(self._dispatcher.check_in, member.ref)
         self._note_change()
@@ -239,7 +282,7 @@ class Workforce:
     def _spoilt_of(self, group: str) -> list[Spoilt]:
         roster = self._rosters.get(group)
         members = (self._workers.get(view.ref.id) for view in roster.workers) if roster is not None else ()
-        return [Spoilt(member.ref.id, member.epoch) for member in members if member is not None and member.spoilt]
+        return [Spoilt(member.ref.id, member.epoch) for member in members if member is not None and member.spoilt and not member.serving]
 
     def _call(self, worker_id: str) -> None:
         for group, roster in self._rosters.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -13,30 +14,61 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from honeydew_ray.actors import blackbox, cluster
 from honeydew_ray.actors.blackbox import Recording
-from honeydew_ray.actors.worker_actor import token_text
+from honeydew_ray.actors.worker_actor import SEVERAL, token_text
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import Token
-from honeydew_ray.transport import Died, Lost, NotStarted
+from honeydew_ray.transport import Died, Lost, NotStarted, Report
 
 _REMOTE_TIMEOUT_S = 10.0
+_REMEMBERED = 1000
 
 
-async def examine(worker: WorkerRef, token: Token, error: Exception, own_node: str) -> Died | Lost | NotStarted:
-    """What the death of a worker means for the attempt that it was sent."""
-    if isinstance(error, OutOfMemoryError):
-        return Died(Failure("out_of_memory", "OutOfMemoryError", str(error)))
-    if worker.node != own_node and not await asyncio.to_thread(cluster.node_is_alive, worker.node):
-        return Lost(_node_lost(worker))
-    try:
-        recording = await bury(worker, own_node)
-    except Exception:  # the node went away, or has no process to spare
-        if not await asyncio.to_thread(cluster.node_is_alive, worker.node):
-            return Lost(_node_lost(worker))
-        recording = None
-    if recording is not None and recording.token != token_text(token):
-        return NotStarted(worker_alive=False)
-    return Died(cause(recording, error))
+class Coroner:
+    """Examines the dead for the queue of one node: each once, however many leases it had."""
+
+    def __init__(self, own_node: str) -> None:
+        self._own_node = own_node
+        self._found: dict[str, asyncio.Task[Recording | None]] = {}
+
+    async def examine(self, worker: WorkerRef, tokens: Sequence[Token], error: Exception) -> list[Report]:
+        """What the death of a worker means for the attempts of a lease that it was sent, in the order of the lease."""
+        if await self._node_is_gone(worker):
+            return [Lost(_node_lost(worker))] * len(tokens)
+        try:
+            recording = await self.bury(worker)
+        except Exception:  # the node went away, or has no process to spare
+            if await self._node_is_gone(worker):
+                return [Lost(_node_lost(worker))] * len(tokens)
+            recording = None
+        return _reports(tokens, recording, error)
+
+    async def bury(self, worker: WorkerRef) -> Recording | None:
+        """As `bury`, once for each worker: the others are told the same."""
+        burial = self._found.get(worker.id)
+        if burial is None:
+            burial = self._found[worker.id] = asyncio.ensure_future(bury(worker, self._own_node))
+            while len(self._found) > _REMEMBERED:
+                del self._found[next(iter(self._found))]
+        return await asyncio.shield(burial)
+
+    async def _node_is_gone(self, worker: WorkerRef) -> bool:
+        return worker.node != self._own_node and not await asyncio.to_thread(cluster.node_is_alive, worker.node)
+
+
+def _reports(tokens: Sequence[Token], recording: Recording | None, error: Exception) -> list[Report]:
+    """The job that was begun last met the end; those before it had ended, those after it had not begun."""
+    if recording is None and len(tokens) > 1:
+        return [Lost(_in_company(error))] * len(tokens)
+    failure = Failure("out_of_memory", "OutOfMemoryError", str(error)) if isinstance(error, OutOfMemoryError) else cause(recording, error)
+    if recording is None:
+        return [Died(failure)]
+    if recording.token == SEVERAL:
+        return [Lost(_in_company(error))] * len(tokens)
+    begun = next((index for index, token in enumerate(tokens) if token_text(token) == recording.token), -1)
+    before: list[Report] = [Lost(_answer_lost())] * max(begun, 0)
+    last: list[Report] = [Died(failure)] if begun >= 0 else []
+    return [*before, *last, *[NotStarted(worker_alive=False)] * (len(tokens) - begun - 1)]
 
 
 def cause(recording: Recording | None, error: Exception) -> Failure:
@@ -67,6 +99,15 @@ async def bury(worker: WorkerRef, own_node: str) -> Recording | None:
         with contextlib.suppress(Exception):
             ray.cancel(ref)
         raise
+
+
+def _in_company(error: Exception) -> Failure:
+    text = f"the worker died while several jobs were in hand, and which of them ended it is not known: {_first_line(error)}"
+    return Failure("signal", "WorkerDied", text)
+
+
+def _answer_lost() -> Failure:
+    return Failure("exit", "AnswerLost", "the job had ended, but its worker died under the next one before the answer was taken")
 
 
 def _node_lost(worker: WorkerRef) -> Failure:

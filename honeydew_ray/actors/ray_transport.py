@@ -12,7 +12,8 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
 from honeydew_ray import failpoints
-from honeydew_ray.actors import autopsy, cluster, names, objects
+from honeydew_ray.actors import cluster, names, objects
+from honeydew_ray.actors.autopsy import Coroner
 from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.actors.worker_actor import Answer
 from honeydew_ray.dispatchers.base import WorkerRef
@@ -20,7 +21,7 @@ from honeydew_ray.errors import HoneydewError
 from honeydew_ray.failure import Failure, exception_text
 from honeydew_ray.job import JobRecord, Token
 from honeydew_ray.payload import Payload
-from honeydew_ray.transport import Attempt, Holding, Lost, NotStarted, Raised, Report, Returned
+from honeydew_ray.transport import Attempt, Holding, Lost, NotStarted, Raised, Report, Returned, Stopped
 
 _RETRY_S = 0.2
 _PATIENCE_S = 2.0  # of a call that waits in a worker: if the queue's process dies, the worker's thread must not wait for ever
@@ -33,7 +34,7 @@ class RayTransport:
     def __init__(self) -> None:
         self._handles: dict[str, Any] = {}
         self._settled: dict[str, list[tuple[Any, ...]]] = {}  # by worker: what to tell it with its next job
-        self._node = ray.get_runtime_context().get_node_id()
+        self._coroner = Coroner(ray.get_runtime_context().get_node_id())
 
     def know(self, handles: Mapping[str, Any]) -> None:
         """Learn the actor handles of workers, by worker id."""
@@ -45,23 +46,24 @@ class RayTransport:
             del self._handles[worker_id]
             self._settled.pop(worker_id, None)
 
-    async def run(self, worker: WorkerRef, attempt: Attempt) -> Report:
-        """Issue an attempt to a free worker and wait for its end, however it ends."""
+    async def run(self, worker: WorkerRef, attempts: Sequence[Attempt]) -> list[Report]:
+        """Issue attempts to a free worker and wait until it is done with all, however they end."""
         handle = self._handles.get(worker.id)
         if handle is None:  # its group dropped it after it was chosen
-            return NotStarted(worker_alive=False)
-        token, method, is_function, arguments = attempt
-        message = pack((tuple(token), self._settled.pop(worker.id, ()), method, is_function, arguments.data))
-        running = handle.run.remote(message, arguments.buffers) if arguments.buffers else handle.run.remote(message)
+            return [NotStarted(worker_alive=False)] * len(attempts)
+        rows = [(tuple(token), method, is_function, arguments.data) for token, method, is_function, arguments in attempts]
+        lease = pack((self._settled.pop(worker.id, ()), rows))
+        buffers = attempts[0].payload.buffers  # a job with large buffers has a lease of its own
+        running = handle.run.remote(lease, buffers) if buffers else handle.run.remote(lease)
         failpoints.hit("disp.post_send")
-        return await self._report(worker, handle, token, running)
+        return await self._reports(worker, handle, [attempt.token for attempt in attempts], running)
 
     async def resume(self, worker: WorkerRef, token: Token) -> Report:
         """Wait for the end of an attempt that an earlier process of this queue issued, and that the worker holds."""
         handle = self._handles.get(worker.id)
         if handle is None:
             return NotStarted(worker_alive=False)
-        return await self._report(worker, handle, token, _until_answered(handle, token))
+        return (await self._reports(worker, handle, [token], _until_answered(handle, token)))[0]
 
     async def survivors(self, queue: str) -> list[Holding]:
         """The workers that outlived an earlier process of this queue, and what they hold."""
@@ -82,21 +84,27 @@ class RayTransport:
         self._handles.setdefault(worker_id, handle)
         return Holding(WorkerRef(worker_id, who.node, who.labels), tuple(tokens))
 
-    async def _report(self, worker: WorkerRef, handle: Any, token: Token, running: Any) -> Report:
+    async def _reports(self, worker: WorkerRef, handle: Any, tokens: Sequence[Token], running: Any) -> list[Report]:
         try:
-            answer = Answer(*unpack(await running))
-            large = await self._fetch(handle, token, answer.buffer_sizes) if answer.buffer_sizes else ()
+            answers: list[bytes] = unpack(await running)
+            return [await self._report(handle, token, answer) for token, answer in zip(tokens, answers, strict=True)]
         except ActorUnavailableError as error:
-            return await self._fenced(worker, handle, error)
-        except RayTaskError as error:  # not the job's: run() reports those; the call itself could not be made
-            return Raised(Failure.from_exception(error))
+            return [await self._fenced(worker, handle, error)] * len(tokens)
+        except RayTaskError as error:  # not a job's: run() reports those; the call itself could not be made
+            return [Raised(Failure.from_exception(error))] * len(tokens)
         except RayError as error:
-            return await autopsy.examine(worker, token, error, self._node)
+            return await self._coroner.examine(worker, tokens, error)
+
+    async def _report(self, handle: Any, token: Token, packed: bytes) -> Report:
+        answer = Answer(*unpack(packed))
         if answer.failure is not None:
             return Raised(answer.failure, answer.spoilt)
+        if answer.stopped:
+            return Stopped()
         if answer.result is None:
             return NotStarted(worker_alive=True)
-        return Returned(Payload(answer.result, large))
+        large = await self._fetch(handle, token, answer.buffer_sizes) if answer.buffer_sizes else ()
+        return Returned(Payload(answer.result, large), answer.ran_s)
 
     async def _fetch(self, handle: Any, token: Token, sizes: tuple[int, ...]) -> tuple[objects.StoredBuffer, ...]:
         """The large buffers of a result, by a call of their own: its return value is this process's, and outlives the worker."""
@@ -109,16 +117,26 @@ class RayTransport:
         if worker.id in self._handles:
             self._settled.setdefault(worker.id, []).append(tuple(token))
 
-    async def recall(self, worker: WorkerRef, token: Token) -> bool:
-        """Take an attempt back: True if it has not started, and now never will."""
+    async def take_back(self, worker: WorkerRef, tokens: Sequence[Token]) -> list[Report | None]:
+        """Take attempts back, those that have not started; for each a report, or None."""
         handle = self._handles.get(worker.id)
         while handle is not None:
             try:
-                return await handle.recall.remote(token)
-            except ActorUnavailableError:  # it may start yet, so the answer is not known
+                answers: list[bytes | None] = await handle.take_back.remote(tokens)
+                return [None if answer is None else await self._report(handle, token, answer)
+                        for token, answer in zip(tokens, answers, strict=True)]
+            except ActorUnavailableError:  # they may start yet, so the answer is not known
                 await asyncio.sleep(_RETRY_S)
-            except RayError:  # dead: the attempt's own call hears of it too
-                return False
+            except RayError:  # dead: the call that issued them hears of it too
+                break
+        return [None] * len(tokens)
+
+    async def stop(self, worker: WorkerRef, token: Token) -> bool:
+        """Stop one job that runs, and no other; whether the worker can do that, and was told."""
+        handle = self._handles.get(worker.id)
+        if handle is not None:
+            with contextlib.suppress(RayError):
+                return await handle.stop.remote(token)
         return False
 
     async def wait_idle(self, worker: WorkerRef) -> bool:
@@ -162,7 +180,7 @@ class RayTransport:
         """Out of sight is not dead: kill the worker, and return once it is known to be dead."""
         await self._end(handle)
         with contextlib.suppress(RayError, asyncio.TimeoutError):  # its node is out of reach: Ray's word must do
-            await autopsy.bury(worker, self._node)
+            await self._coroner.bury(worker)
         return Lost(Failure("unresponsive", "WorkerUnavailable", f"the worker stopped answering and was killed: {exception_text(error)}"))
 
     async def _end(self, handle: Any) -> None:
@@ -183,7 +201,7 @@ async def _until_answered(handle: Any, token: Token) -> bytes:
     while True:
         answer: bytes | None = await handle.answer_of.remote(token, _PATIENCE_S)
         if answer is not None:
-            return answer
+            return pack([answer])
 
 
 def unwrapped(error: RayTaskError) -> Exception:

@@ -1,10 +1,11 @@
-"""A worker: a process that holds the user's state and runs one job at a time."""
+"""A worker: a process that holds the user's state and runs jobs on it, one at a time unless it is told otherwise."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -15,12 +16,13 @@ from honeydew_ray import payload
 from honeydew_ray.actors import names
 from honeydew_ray.actors.blackbox import BlackBox
 from honeydew_ray.actors.objects import StoredBuffer, as_arguments
+from honeydew_ray.actors.runner import LoopRunner, Runner, Stopped, ThreadRunner
 from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.errors import PayloadError
 from honeydew_ray.failure import Failure, exception_text, exception_traceback
 from honeydew_ray.job import Token
 from honeydew_ray.payload import Payload
-from honeydew_ray.progress import RunningJob, set_running
+from honeydew_ray.progress import RunningJob
 
 Rebuild = Literal["always", "never"]
 
@@ -32,6 +34,8 @@ class WorkerSpec:
     queue: str
     state: bytes | None  # the pickled (class, args, kwargs); None: no state, plain functions only
     rebuild: Rebuild
+    concurrency: int = 1  # how many jobs run at once
+    on_loop: bool = False  # the user's code runs on an event loop
 
 
 class WhoAmI(NamedTuple):
@@ -52,21 +56,27 @@ class InitFailed(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What became of an attempt: a result, a failure, or neither if it had been recalled."""
+    """What became of an attempt: a result, a failure, stopped when asked to, or nothing if it had been taken back."""
 
     result: bytes | None = None
     buffer_sizes: tuple[int, ...] = ()
     failure: Failure | None = None
     spoilt: bool = False
+    ran_s: float | None = None
+    stopped: bool = False
+
+
+NOT_STARTED = pack(())
 
 
 class WorkerActor:
     """The user's class comes to life here.
 
     ``init`` and ``run`` share one thread, so that state bound to a thread (a database connection)
-    works. Everything else runs in the control group and answers while a job runs. Invariants: a token
-    that was recalled is never begun, and one that was begun is never recalled; an answer is kept
-    until the queue says that it is settled, so that a queue that lost its process can ask again.
+    works; with an event loop they share that. Everything else runs in the control group and answers
+    while a job runs. Invariants: an attempt that was taken back is never begun, and one that was
+    begun is never taken back; an answer is kept until the queue says that it is settled, so that a
+    queue that lost its process can ask again.
     """
 
     def __init__(self, worker_id: str, spec: WorkerSpec) -> None:
@@ -74,11 +84,13 @@ class WorkerActor:
         self._state: Any = None
         self._epoch = self._attempted = 0
         self._lock = threading.Condition()
-        self._current: Token | None = None
+        self._waiting: set[Token] = set()  # of leases that came, not begun
+        self._running: dict[Token, None] = {}
         self._kept: dict[Token, tuple[bytes, list[Any]]] = {}  # answers and large buffers that the queue has yet to settle
-        self._recalled: set[Token] = set()
+        self._recalled: set[Token] = set()  # taken back before they came
         self._watcher = threading.Event()
         self._queue: Any = None
+        self._runner: Runner = LoopRunner() if spec.on_loop else ThreadRunner()
         self._box = BlackBox(worker_id)
         self._box.install()
 
@@ -86,27 +98,44 @@ class WorkerActor:
         """Make the state anew: None if it worked."""
         self._attempted, self._epoch, self._state = epoch, 0, None  # the old state goes first: two may not fit in memory
         try:
-            self._state = self._make_state()
+            self._state = self._runner.make(self._make_state)
         except BaseException as error:  # SystemExit in __init__ must not pass for a ready worker
             return InitFailed(f"{exception_text(error)}\n{exception_traceback(error)}", self._retry_after(error))
         self._epoch = epoch
         return None
 
-    def run(self, attempt: bytes, buffers: tuple[StoredBuffer, ...] = ()) -> bytes:
-        """Run a job: what became of it, an `Answer`, packed. It is kept until the queue has settled it."""
-        token, settled, method, is_function, data = unpack(attempt)
-        token = Token(*token)
-        if not self._begin(token, settled):
-            return pack(())
+    def run(self, lease: bytes, buffers: tuple[StoredBuffer, ...] = ()) -> bytes:
+        """Run the jobs of a lease in order: what became of each, an `Answer`, packed. They are kept until the queue has settled them."""
+        settled, rows = unpack(lease)
+        jobs = [(Token(*token), method, is_function, data) for token, method, is_function, data in rows]
+        with self._lock:
+            for done in settled:
+                self._kept.pop(Token(*done), None)
+            for token, *_ in jobs:
+                if token in self._recalled:
+                    self._recalled.discard(token)
+                else:
+                    self._waiting.add(token)
+        return pack([self._run(token, method, is_function, Payload(data, buffers)) for token, method, is_function, data in jobs])
+
+    def _run(self, token: Token, method: str, is_function: bool, arguments: Payload) -> bytes:
+        if not self._begin(token):
+            return NOT_STARTED
+        began = time.perf_counter()
+        arrays: list[Any] = []
+        spoilt = False
         try:
-            value = self._call(token, method, is_function, Payload(data, buffers))
+            value = self._call(token, method, is_function, arguments)
+            ran_s = time.perf_counter() - began
             result, large = payload.dumps(value, "the job's result")
             arrays = as_arguments(large)
-            answer = pack((result, tuple(array.nbytes for array in arrays)))
+            answer = pack((result, tuple(array.nbytes for array in arrays), None, False, ran_s))
+        except Stopped:
+            answer = pack((None, (), None, False, None, True))
         except BaseException as error:  # whatever a job raises is the job's failure and must not end the worker
-            answer, arrays = pack((None, (), self._failure(error), self._spoils())), []
-        set_running(None)
-        self._end(token, answer, arrays)
+            spoilt = self._spoils()
+            answer = pack((None, (), self._failure(error), spoilt))
+        self._end(token, answer, arrays, spoilt)
         return answer
 
     @ray.method(concurrency_group="control")
@@ -130,31 +159,45 @@ class WorkerActor:
         return self._kept[token][1]
 
     @ray.method(concurrency_group="control")
-    def recall(self, token: Token) -> bool:
-        """Take an attempt back: True if it was not begun, and now never will be."""
+    def take_back(self, tokens: Sequence[Token]) -> list[bytes | None]:
+        """Take attempts back: an answer for each that was not begun, and now never will be, or is over; None for one that runs."""
         with self._lock:
-            if token == self._current or token in self._kept:
-                return False
+            return [self._taken_back(token) for token in tokens]
+
+    def _taken_back(self, token: Token) -> bytes | None:
+        if token in self._running:
+            return None
+        if token in self._kept:
+            return self._kept[token][0]
+        if token in self._waiting:
+            self._waiting.discard(token)
+        else:
             self._recalled.add(token)
-            return True
+        return NOT_STARTED
+
+    @ray.method(concurrency_group="control")
+    def stop(self, token: Token) -> bool:
+        """Stop one job that runs, and no other; whether that can be done here."""
+        return self._runner.stop(token)
 
     @ray.method(concurrency_group="control")
     def holding(self) -> list[Token]:
-        """The attempts that are not settled: the one that runs, if one does, and those whose answers are kept."""
+        """The attempts that are not settled, those that run and those whose answers are kept; what was not begun never will be."""
         with self._lock:
-            return [*self._kept, *([] if self._current is None else [self._current])]
+            self._waiting.clear()
+            return [*self._kept, *self._running]
 
     @ray.method(concurrency_group="control")
     def answer_of(self, token: Token, patience_s: float) -> bytes | None:
         """The answer of an attempt that this worker holds; None if it has none within ``patience_s`` seconds."""
         with self._lock:
-            return self._kept[token][0] if self._lock.wait_for(lambda: self._current != token, patience_s) else None
+            return self._kept[token][0] if self._lock.wait_for(lambda: token not in self._running, patience_s) else None
 
     @ray.method(concurrency_group="control")
     def wait_idle(self, patience_s: float) -> bool:
         """Whether no job runs, now or within ``patience_s`` seconds."""
         with self._lock:
-            return self._lock.wait_for(lambda: self._current is None, patience_s)
+            return self._lock.wait_for(lambda: not self._running, patience_s)
 
     def _make_state(self) -> Any:
         if self._spec.state is None:
@@ -172,29 +215,35 @@ class WorkerActor:
             print(f"init_failed could not be asked: {exception_text(fault)}", file=sys.stderr)
             return None
 
-    def _begin(self, token: Token, settled: Sequence[tuple[Any, ...]]) -> bool:
+    def _begin(self, token: Token) -> bool:
         with self._lock:
-            for done in settled:
-                self._kept.pop(Token(*done), None)
-            if token in self._recalled:
-                self._recalled.discard(token)
+            if token not in self._waiting:
                 return False
-            self._current = token
-        self._box.begun(token_text(token))
+            self._waiting.discard(token)
+            self._running[token] = None
+            self._record()
         return True
 
-    def _end(self, token: Token, answer: bytes, arrays: list[Any]) -> None:
+    def _end(self, token: Token, answer: bytes, arrays: list[Any], spoilt: bool) -> None:
         with self._lock:
-            self._current = None
+            del self._running[token]
             self._kept[token] = answer, arrays
+            if spoilt:  # no other job may meet the state as this one left it
+                self._waiting.clear()
+            if self._running:
+                self._record()
             self._lock.notify_all()
 
+    def _record(self) -> None:
+        """Note which job runs, should the process die."""
+        self._box.begun(token_text(next(iter(self._running))) if len(self._running) == 1 else SEVERAL)
+
     def _call(self, token: Token, method: str, is_function: bool, arguments: Payload) -> Any:
-        set_running(RunningJob(self._state, lambda value: self._publish(token, value)))
         function, args, kwargs = arguments.load()
         if not is_function:
             function = self._method(method)
-        return function(*args, **kwargs)
+        job = RunningJob(self._state, lambda value: self._publish(token, value))
+        return self._runner.run(token, job, lambda: function(*args, **kwargs))
 
     def _method(self, name: str) -> Callable[..., Any]:
         if self._spec.state is None:
@@ -222,6 +271,10 @@ class WorkerActor:
         except Exception as error:  # a queue that is away must not fail the job
             self._queue = None
             print(f"progress could not be sent: {exception_text(error)}", file=sys.stderr)
+
+
+SEVERAL = "*"
+"""What stands in the recorder instead of a token while several jobs run."""
 
 
 def token_text(token: Token) -> str:

@@ -42,6 +42,7 @@ class GroupSpec:
     init_timeout_s: float
     shutdown_s: float
     ray_options: Mapping[str, Any]
+    prefetch: bool = False
 
 
 class WorkerGroup:
@@ -160,7 +161,7 @@ class WorkerGroup:
         name = names.worker_actor(worker_id)
         if worker_id in self._adopted:
             return ray.get_actor(name, namespace=names.NAMESPACE)
-        return _worker_class(self._spec.ray_options, name).remote(worker_id, self._spec.worker)
+        return _worker_class(self._spec.ray_options, name, self._spec.worker.concurrency).remote(worker_id, self._spec.worker)
 
     async def _watch(self, handle: Any) -> None:
         """Returns by raising, when the worker dies."""
@@ -234,7 +235,7 @@ class WorkerGroup:
                 continue  # finding it counts as a change; and a group that stops has taken its leave
             self._serial += 1
             roster = Roster(self._spec.group, self._incarnation, self._serial, self._supervisor.views(),
-                            self._spec.class_name, self._spec.methods)
+                            self._spec.class_name, self._spec.methods, self._spec.prefetch, self._spec.worker.concurrency)
             with contextlib.suppress(RayError):  # whoever attends the queue finds it again, and that counts as a change
                 await self._queue.update_roster.remote(roster, dict(self._handles))
 
@@ -250,11 +251,11 @@ class WorkerGroup:
         return task
 
 
-def _worker_class(ray_options: Mapping[str, Any], name: str) -> Any:
+def _worker_class(ray_options: Mapping[str, Any], name: str, concurrency: int) -> Any:
     """The worker's actor class with its options; raises what Ray raises for options it does not take."""
     remote: Any = ray.remote  # its types do not know concurrency groups
-    decorate = remote(concurrency_groups={"control": _CONTROL_THREADS})
-    options: dict[str, Any] = {"num_cpus": 1, **ray_options}
+    decorate = remote(concurrency_groups={"control": _CONTROL_THREADS + concurrency - 1})  # each job in hand may be waited for
+    options: dict[str, Any] = {"num_cpus": 1, "max_concurrency": concurrency, **ray_options}
     return decorate(WorkerActor).options(
         name=name, namespace=names.NAMESPACE, lifetime="detached", max_restarts=0, max_task_retries=0, enable_task_events=False, **options)
 
@@ -264,7 +265,7 @@ def create(spec: GroupSpec) -> Any:
 
     Raises `NameTaken` if a group of that name runs, `ValueError` or `TypeError` for options that Ray does not take.
     """
-    _worker_class(spec.ray_options, "check")
+    _worker_class(spec.ray_options, "check", spec.worker.concurrency)
     made: Any = ray.remote(WorkerGroup)
     name = names.group_actor(spec.queue, spec.group)
     options: dict[str, Any] = {

@@ -12,18 +12,20 @@ from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobId, JobRecord, Token
 from honeydew_ray.payload import Payload, dumps_whole
 from honeydew_ray.queue_core import QueueCore
-from honeydew_ray.transport import Attempt, Died, Holding, Lost, NotStarted, Raised, Report, Returned
+from honeydew_ray.transport import Attempt, Died, Holding, Lost, NotStarted, Raised, Report, Returned, Stopped
 
 
 @dataclass(slots=True)
 class _Flight:
     """An attempt on its way to a worker, or running there."""
 
-    token: Token
+    worker: str
     begun: bool = False
     recalled: bool = False
+    stopped: bool = False
     killed: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +45,31 @@ class ScriptedWorkers:
     after). The words: ``ok``; ``raise``; ``exit 3`` and ``signal 9`` (the worker dies so);
     ``lost`` (its node goes); ``dead`` (it was dead before the job came); ``hang`` (until killed);
     ``sleep 5`` (seconds, then ok). ``latency_s`` is how long an attempt is under way to its worker;
-    with ``spoils`` a job that raised leaves its worker's state to be made anew.
+    with ``spoils`` a job that raised leaves its worker's state to be made anew. A job takes as long
+    as its script says, and says that it took ``ran_s`` at least. A worker runs ``concurrency`` jobs at once.
     """
 
-    def __init__(self, latency_s: float = 0.001, spoils: bool = True) -> None:
+    def __init__(self, latency_s: float = 0.001, spoils: bool = True, ran_s: float = 0.0, concurrency: int = 1) -> None:
         self.latency_s = latency_s
         self.spoils = spoils
+        self.ran_s = ran_s
+        self.concurrency = concurrency
         self.starts: list[Start] = []
         self.killed: list[str] = []
         self.queues: dict[str, QueueCore] = {}
         self.dead: set[str] = set()
-        self._flights: dict[str, _Flight] = {}
+        self.leases: list[int] = []  # the size of each, in order of issue
+        self._flights: dict[Token, _Flight] = {}
         self._kept: dict[Token, tuple[WorkerRef, asyncio.Task[Report]]] = {}  # attempts that no queue has settled
 
-    async def run(self, worker: WorkerRef, attempt: Attempt) -> Report:
-        assert worker.id not in self._flights, f"worker {worker.id} was given two jobs at once"
-        self._flights[worker.id] = _Flight(attempt.token)
-        task = asyncio.ensure_future(self._fly(worker, attempt))
-        self._kept[attempt.token] = worker, task
-        return await asyncio.shield(task)  # a queue that loses its process does not stop its workers
+    async def run(self, worker: WorkerRef, attempts: Sequence[Attempt]) -> list[Report]:
+        self.leases.append(len(attempts))
+        for attempt in attempts:
+            self._flights[attempt.token] = _Flight(worker.id)
+        whole = asyncio.ensure_future(self._fly(worker, attempts))
+        for attempt in attempts:
+            self._kept[attempt.token] = worker, asyncio.ensure_future(_one_of(whole, attempts.index(attempt)))
+        return await asyncio.shield(whole)  # a queue that loses its process does not stop its workers
 
     async def resume(self, worker: WorkerRef, token: Token) -> Report:
         return await asyncio.shield(self._kept[token][1])
@@ -75,32 +83,58 @@ class ScriptedWorkers:
     def settled(self, worker: WorkerRef, token: Token) -> None:
         self._kept.pop(token, None)
 
-    async def _fly(self, worker: WorkerRef, attempt: Attempt) -> Report:
-        flight = self._flights[worker.id]
+    async def _fly(self, worker: WorkerRef, attempts: Sequence[Attempt]) -> list[Report]:
+        flights = [self._flights[attempt.token] for attempt in attempts]
         try:
             await asyncio.sleep(self.latency_s)
-            return await self._act(worker, attempt, flight)
+            return await self._work_off(worker, attempts, flights)
         finally:
-            del self._flights[worker.id]
-            flight.over.set()
+            for attempt, flight in zip(attempts, flights, strict=True):
+                del self._flights[attempt.token]
+                flight.over.set()
 
-    async def recall(self, worker: WorkerRef, token: Token) -> bool:
-        flight = self._flights.get(worker.id)
-        if flight is None or flight.token != token or flight.begun:
-            return False
+    async def _work_off(self, worker: WorkerRef, attempts: Sequence[Attempt], flights: list[_Flight]) -> list[Report]:
+        for at, (attempt, flight) in enumerate(zip(attempts, flights, strict=True)):
+            flight.report = await self._act(worker, attempt, flight)
+            flight.over.set()
+            if worker.id in self.dead:  # with the answers it kept; those before the last begun one had begun too
+                lost: list[Report] = [Lost(Failure("exit", "AnswerLost", "as scripted"))] * at
+                return [*lost, flight.report, *[NotStarted(worker_alive=False)] * (len(attempts) - at - 1)]
+            if isinstance(flight.report, Raised) and flight.report.spoilt:
+                for later in flights[at + 1:]:
+                    later.recalled = True
+        return [flight.report for flight in flights if flight.report is not None]
+
+    async def take_back(self, worker: WorkerRef, tokens: Sequence[Token]) -> list[Report | None]:
+        return [self._taken_back(token) for token in tokens]
+
+    def _taken_back(self, token: Token) -> Report | None:
+        flight = self._flights.get(token)
+        if flight is None or flight.begun:
+            return None if flight is None else flight.report
         flight.recalled = True
+        return NotStarted(worker_alive=True)
+
+    async def stop(self, worker: WorkerRef, token: Token) -> bool:
+        flight = self._flights.get(token)
+        if flight is None or self.concurrency == 1:
+            return False
+        flight.stopped = True
+        flight.killed.set()
         return True
 
     async def wait_idle(self, worker: WorkerRef) -> bool:
-        while worker.id in self._flights:
-            await self._flights[worker.id].over.wait()
+        while flights := [flight for flight in self._flights.values() if flight.worker == worker.id]:
+            await flights[0].over.wait()
+            await asyncio.sleep(0)
         return worker.id not in self.dead
 
     def kill(self, worker: WorkerRef) -> None:
         self.killed.append(worker.id)
         self.dead.add(worker.id)
-        if worker.id in self._flights:
-            self._flights[worker.id].killed.set()
+        for flight in self._flights.values():
+            if flight.worker == worker.id:
+                flight.killed.set()
 
     async def enqueue(self, queue: str, jobs: Sequence[JobRecord]) -> None:
         await asyncio.sleep(self.latency_s)
@@ -116,6 +150,8 @@ class ScriptedWorkers:
             self.dead.add(worker.id)
             return NotStarted(worker_alive=False)
         flight.begun = True
+        running = [other for other in self._flights.values() if other.worker == worker.id and other.begun and not other.over.is_set()]
+        assert len(running) <= self.concurrency, f"worker {worker.id} runs {len(running)} jobs at once"
         self.starts.append(Start(attempt.token.job_id, attempt.token.attempt, worker.id, asyncio.get_running_loop().time()))
         match word:
             case "raise":
@@ -126,14 +162,17 @@ class ScriptedWorkers:
             case "hang" | "sleep":
                 return await self._last(flight, None if word == "hang" else float(argument))
             case _:
-                return _value(word)
+                return self._value(word)
 
     async def _last(self, flight: _Flight, seconds: float | None) -> Report:
         try:
             await asyncio.wait_for(flight.killed.wait(), seconds)
         except asyncio.TimeoutError:
-            return _value("slept")
-        return Died(Failure("signal", "WorkerKilled", "killed", signal=9))
+            return self._value("slept", seconds)
+        return Stopped() if flight.stopped else Died(Failure("signal", "WorkerKilled", "killed", signal=9))
+
+    def _value(self, value: object, seconds: float | None = None) -> Returned:
+        return Returned(Payload(dumps_whole(value, "value")), max(self.ran_s, seconds or 0.0))
 
 
 def script_of(attempt: Attempt) -> str:
@@ -156,5 +195,5 @@ def _death(word: str, argument: str) -> Report:
     return Died(Failure("signal", "WorkerKilled", "as scripted", signal=number))
 
 
-def _value(value: object) -> Returned:
-    return Returned(Payload(dumps_whole(value, "value")))
+async def _one_of(whole: asyncio.Future[list[Report]], index: int) -> Report:
+    return (await asyncio.shield(whole))[index]

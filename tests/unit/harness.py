@@ -58,14 +58,14 @@ class Rig(ScriptedWorkers):
         self.run_error: Exception | None = None
         self.recalls = 0
 
-    async def run(self, worker: WorkerRef, attempt: Any) -> Any:
+    async def run(self, worker: WorkerRef, attempts: Any) -> Any:
         if self.run_error is not None:
             raise self.run_error
-        return await super().run(worker, attempt)
+        return await super().run(worker, attempts)
 
-    async def recall(self, worker: WorkerRef, token: Any) -> bool:
+    async def take_back(self, worker: WorkerRef, tokens: Any) -> Any:
         self.recalls += 1
-        return await super().recall(worker, token)
+        return await super().take_back(worker, tokens)
 
     async def enqueue(self, queue: str, jobs: Sequence[JobRecord]) -> None:
         if self.enqueue_error is not None:

@@ -150,7 +150,7 @@ class Life:
             assert (counts.pending, counts.delayed, counts.in_progress) == (0, 0, 0)
             assert bench.core.floor.monitors == {}
             assert bench.core._leaving == {}
-            assert bench.core.floor._called_off == set()
+            assert bench.core.floor.settlement._called_off == set()
         for job_id in self.accepted:
             await self.check_place(job_id)
         self.check_starts()

@@ -49,7 +49,7 @@ def lost(bench: Bench) -> None:
     """The queue's process is no more; its store and its workers are."""
     floor = bench.core.floor
     floor.set_alarm(None)
-    for task in list(floor._tasks):
+    for task in list(floor.background._tasks):
         task.cancel()
 
 

@@ -10,6 +10,7 @@ from honeydew_ray.errors import QueueNotFound, QueueSuspended
 from honeydew_ray.failure_modes.retry import Retry
 from honeydew_ray.job import JobState
 from honeydew_ray.stores.base import Opened
+from honeydew_ray.transport import Report
 from tests.unit.harness import TICK, Bench, Rig, TroubledStore, now, virtual
 
 
@@ -36,7 +37,7 @@ async def test_what_is_under_way_to_a_worker_is_taken_back_to_its_place() -> Non
     ids = await bench.submit_all("ok", "ok", "ok")
     await asyncio.sleep(1)
     await bench.core.suspend()
-    assert now() == pytest.approx(10, abs=0.01), "two attempts were under way, and came back"
+    assert now() == pytest.approx(1, abs=0.01), "two attempts were under way, and are taken back before they arrive"
     assert bench.started() == []
     for job_id in ids:
         held = await bench.held(job_id)
@@ -73,9 +74,9 @@ async def test_suspend_does_not_wait_for_jobs_that_run() -> None:
 @virtual
 async def test_suspend_returns_though_the_worker_that_is_asked_hangs_and_dies() -> None:
     class Deaf(Rig):
-        async def recall(self, worker: object, token: object) -> bool:
+        async def take_back(self, worker: object, tokens: object) -> list[Report | None]:
             await asyncio.sleep(1e6)
-            return False
+            return []
 
     bench = await Bench(rig=Deaf()).open(workers=1)
     job_id = await bench.submit("exit 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -70,9 +71,9 @@ async def test_a_worker_that_is_gone_gets_no_job_whatever_late_rosters_say() -> 
 @virtual
 async def test_a_job_that_is_faster_than_the_kill_succeeds_and_its_worker_gets_no_other() -> None:
     class Faster(Rig):
-        async def run(self, worker: WorkerRef, attempt: Attempt) -> Report:
-            await super().run(worker, attempt)
-            return Returned(None)
+        async def run(self, worker: WorkerRef, attempts: Sequence[Attempt]) -> list[Report]:
+            await super().run(worker, attempts)
+            return [Returned(None)]
 
     bench = await Bench(rig=Faster()).open(workers=1)
     job_id = await bench.submit("hang", timeout_s=1)

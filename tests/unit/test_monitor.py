@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,6 +11,7 @@ from honeydew_ray import lifecycle
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobRecord, Token
+from honeydew_ray.lease import Lease, Verdicts
 from honeydew_ray.monitor import CalledOff, Failed, Interrupted, JobMonitor, Order, Succeeded, Unharmed, Verdict, WorkerFate
 from honeydew_ray.testing.jobs import make_job
 from honeydew_ray.transport import Attempt, Died, Lost, NotStarted, Raised, Report, Returned
@@ -32,16 +34,16 @@ class OneReport:
         self.kills = 0
         self._killed = asyncio.Event()
 
-    async def run(self, worker: WorkerRef, attempt: Attempt) -> Report:
+    async def run(self, worker: WorkerRef, attempts: Sequence[Attempt]) -> list[Report]:
         assert worker is WORKER
-        self.attempts.append(attempt)
+        self.attempts += attempts
         try:
             await asyncio.wait_for(self._killed.wait(), self.after_s)
         except asyncio.TimeoutError:
             if isinstance(self.report, Exception):
                 raise self.report from None
-            return self.report
-        return self.upon_kill or self.report  # type: ignore[return-value]
+            return [self.report]
+        return [self.upon_kill or self.report]  # type: ignore[list-item]
 
     def kill(self, worker: WorkerRef) -> None:
         self.kills += 1
@@ -52,8 +54,21 @@ def claimed(timeout_s: float | None = None) -> JobRecord:
     return lifecycle.claimed(make_job("a", timeout_s=timeout_s), "i.1", 0.0)
 
 
-def monitor(transport: OneReport, timeout_s: float | None = None) -> JobMonitor:
-    return JobMonitor(claimed(timeout_s), WORKER, transport)  # type: ignore[arg-type]
+class Watch(JobMonitor):
+    """A monitor with a lease of its own."""
+
+    async def watch(self) -> tuple[Verdict, WorkerFate]:
+        [(monitor, verdict)], fate = await Lease([self], WORKER, self._transport, unheard).watch()
+        assert monitor is self
+        return verdict, fate
+
+
+async def unheard(_: Verdicts) -> None:
+    raise AssertionError("nothing is heard early")
+
+
+def monitor(transport: OneReport, timeout_s: float | None = None) -> Watch:
+    return Watch(claimed(timeout_s), WORKER, transport)  # type: ignore[arg-type]
 
 
 def placed(failure: Failure) -> Failure:

@@ -11,6 +11,7 @@ from honeydew_ray import lifecycle
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.dispatchers.lru import LRU
 from honeydew_ray.job import JobRecord
+from honeydew_ray.lease import Lease, Verdicts
 from honeydew_ray.monitor import JobMonitor
 from honeydew_ray.roster import Roster, Spoilt, WorkerView
 from honeydew_ray.status import WorkerState
@@ -38,13 +39,18 @@ def workforce(*worker_ids: str) -> Workforce:
     return force
 
 
-def give(force: Workforce, job: JobRecord = JOB) -> JobMonitor:
+async def unheard(_: Verdicts) -> None:
+    raise AssertionError("nothing is heard early")
+
+
+def give(force: Workforce, job: JobRecord = JOB) -> Lease:
     """Give a job to the next worker."""
     worker = force.check_out(job)
     assert worker is not None
-    monitor = JobMonitor(lifecycle.claimed(job, "i.1", 0.0), worker, ScriptedWorkers())
-    force.serves(worker, monitor)
-    return monitor
+    transport = ScriptedWorkers()
+    lease = Lease([JobMonitor(lifecycle.claimed(job, "i.1", 0.0), worker, transport)], worker, transport, unheard)
+    force.serves(worker, lease)
+    return lease
 
 
 def names(refs: list[WorkerRef] | None) -> list[str] | None:
