@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from honeydew_ray.errors import InvalidTransition
@@ -27,7 +26,7 @@ _RUNNING = frozenset({JobState.IN_PROGRESS})
 def enqueued(job: JobRecord, queue: str, now: float, delay_s: float = 0.0) -> JobRecord:
     """A new job takes its place in a queue, due ``delay_s`` seconds from now."""
     _demand(job, "enqueued", _WAITING)
-    return replace(job, queue=queue, enqueued_at=now, due_at=now + delay_s, state=_waiting_state(delay_s))
+    return job._replace(queue=queue, enqueued_at=now, due_at=now + delay_s, state=_waiting_state(delay_s))
 
 
 def arrived(job: JobRecord, queue: str, now: float, failure: Failure | None = None) -> JobRecord:
@@ -36,8 +35,8 @@ def arrived(job: JobRecord, queue: str, now: float, failure: Failure | None = No
     Nobody waits for it here until somebody asks: who waited for it there is told that it moved.
     """
     _demand(job, "arrived", _ALIVE)
-    return replace(
-        job, queue=queue, enqueued_at=now, state=_waiting_state(job.due_at - now), seq=0, attempt=0, incarnation="",
+    return job._replace(
+        queue=queue, enqueued_at=now, state=_waiting_state(job.due_at - now), seq=0, attempt=0, incarnation="",
         failures=0, redeliveries=0, private=None, started_at=None, completed_at=None, client=None,
         last_error=failure or job.last_error,
     )
@@ -46,28 +45,28 @@ def arrived(job: JobRecord, queue: str, now: float, failure: Failure | None = No
 def became_due(job: JobRecord) -> JobRecord:
     """A delayed job's time has come."""
     _demand(job, "became_due", frozenset({JobState.DELAYED}))
-    return replace(job, state=JobState.PENDING)
+    return job._replace(state=JobState.PENDING)
 
 
 def claimed(job: JobRecord, incarnation: str, now: float) -> JobRecord:
     """The queue takes a job, to issue it to a worker, to move it, or, if it was abandoned, to revive it."""
     _demand(job, "claimed", _WAITING | {JobState.ABANDONED})
-    return replace(
-        job, state=JobState.IN_PROGRESS, attempt=job.attempt + 1, incarnation=incarnation, started_at=now, completed_at=None,
+    return job._replace(
+        state=JobState.IN_PROGRESS, attempt=job.attempt + 1, incarnation=incarnation, started_at=now, completed_at=None,
     )
 
 
 def succeeded(job: JobRecord, now: float, result: Payload | None) -> JobRecord:
     """A worker ran the job to its end."""
     _demand(job, "succeeded", _RUNNING)
-    return replace(job, state=JobState.DONE, completed_at=now, result=result)
+    return job._replace(state=JobState.DONE, completed_at=now, result=result)
 
 
 def retried(job: JobRecord, failure: Failure, now: float, delay_s: float, private: Any) -> JobRecord:
     """The failure mode wants another attempt: to the end of the line, after ``delay_s`` seconds."""
     _demand(job, "retried", _RUNNING)
-    return replace(
-        job, state=_waiting_state(delay_s), due_at=now + delay_s, seq=0, failures=job.failures + 1,
+    return job._replace(
+        state=_waiting_state(delay_s), due_at=now + delay_s, seq=0, failures=job.failures + 1,
         private=private, last_error=failure, started_at=None,
     )
 
@@ -75,7 +74,7 @@ def retried(job: JobRecord, failure: Failure, now: float, delay_s: float, privat
 def redelivered(job: JobRecord, reason: Failure) -> JobRecord:
     """An attempt came back through no fault of the job: to its old place in line, counted."""
     _demand(job, "redelivered", _RUNNING)
-    return replace(job, state=JobState.PENDING, redeliveries=job.redeliveries + 1, last_error=reason, started_at=None)
+    return job._replace(state=JobState.PENDING, redeliveries=job.redeliveries + 1, last_error=reason, started_at=None)
 
 
 def gave_back(job: JobRecord, now: float) -> JobRecord:
@@ -84,7 +83,7 @@ def gave_back(job: JobRecord, now: float) -> JobRecord:
     The attempt's number stays used, so that its token can never be valid again.
     """
     _demand(job, "gave_back", _RUNNING)
-    return replace(job, state=_waiting_state(job.due_at - now), started_at=None)
+    return job._replace(state=_waiting_state(job.due_at - now), started_at=None)
 
 
 def revived(job: JobRecord, now: float) -> JobRecord:
@@ -93,8 +92,8 @@ def revived(job: JobRecord, now: float) -> JobRecord:
     Numbers of attempts go on, so that no old token is valid again; the last error stays for whoever looks.
     """
     _demand(job, "revived", _RUNNING)
-    return replace(
-        job, state=JobState.PENDING, due_at=now, seq=0, failures=0, redeliveries=0, private=None, started_at=None,
+    return job._replace(
+        state=JobState.PENDING, due_at=now, seq=0, failures=0, redeliveries=0, private=None, started_at=None,
         completed_at=None,
     )
 
@@ -102,20 +101,20 @@ def revived(job: JobRecord, now: float) -> JobRecord:
 def abandoned(job: JobRecord, failure: Failure, now: float) -> JobRecord:
     """The failure mode gave the job up."""
     _demand(job, "abandoned", _RUNNING)
-    return replace(job, state=JobState.ABANDONED, failures=job.failures + 1, last_error=failure, completed_at=now)
+    return job._replace(state=JobState.ABANDONED, failures=job.failures + 1, last_error=failure, completed_at=now)
 
 
 def moved(job: JobRecord, queue: str, now: float, failure: Failure | None = None) -> JobRecord:
     """The job is safe in another queue."""
     _demand(job, "moved", _ALIVE)
     failures = job.failures + (failure is not None)
-    return replace(job, state=JobState.MOVED, moved_to=queue, failures=failures, last_error=failure or job.last_error, completed_at=now)
+    return job._replace(state=JobState.MOVED, moved_to=queue, failures=failures, last_error=failure or job.last_error, completed_at=now)
 
 
 def cancelled(job: JobRecord, now: float) -> JobRecord:
     """The job was called off."""
     _demand(job, "cancelled", _ALIVE)
-    return replace(job, state=JobState.CANCELLED, completed_at=now)
+    return job._replace(state=JobState.CANCELLED, completed_at=now)
 
 
 def _waiting_state(delay_s: float) -> JobState:

@@ -61,23 +61,29 @@ class Replies:
         """A client has submitted so many jobs and will be sent their ends."""
         self._client(client).outstanding += jobs
 
-    def ended(self, job: JobRecord) -> None:
-        """A job reached a final state: keep its end, and send it to those who wait."""
+    def ended(self, *jobs: JobRecord) -> None:
+        """Jobs reached a final state: keep their ends, and send them to those who wait."""
         now = _time()
-        end = JobSnapshot.of(job)
-        self._keep(end, now)
-        waiting = self._waiting.pop(job.id, None)
-        for client in {job.client, *(waiting or ())} if waiting else (job.client,):
-            if client in self._clients:  # one that has left, or fell silent, asks anew if it comes back
-                self.send(client, end)
+        for job in jobs:
+            self._ended(job, now)
+        self._drop_old(now)
         if now - self._swept_at > CLIENT_SILENCE_S / 10:
             self._sweep(now)
 
+    def _ended(self, job: JobRecord, now: float) -> None:
+        end = JobSnapshot.of(job)
+        self._keep(end, now)
+        waiting = self._waiting.pop(job.id, None)
+        for client in {job.client, *waiting} if waiting else (job.client,):
+            if client in self._clients:  # one that has left, or fell silent, asks anew if it comes back
+                self.send(client, end)
+
     def find(self, job_id: JobId) -> JobSnapshot | None:
         """The end of a job, if it is kept."""
-        self._drop_old(_time())
         kept = self._kept.get(job_id)
-        return None if kept is None else kept[1]
+        if kept is None or kept[0] + self._ttl_s <= _time():
+            return None
+        return kept[1]
 
     def drop(self, job_id: JobId) -> None:
         """Keep this end no longer: its job is back."""

@@ -112,6 +112,7 @@ class Settlement:
         except Exception as error:
             self._settle_later(settled, error)
             return
+        self._replies.ended(*(conclusion.record for conclusion in settled if conclusion.record.state in FINAL_STATES))
         for conclusion in settled:
             self._concluded(conclusion)
         if self._store.overlapping and staying:
@@ -141,8 +142,6 @@ class Settlement:
     def _concluded(self, conclusion: _Conclusion) -> None:
         record, monitor, frees = conclusion
         self._called_off.discard(record.id)
-        if record.state in FINAL_STATES:
-            self._replies.ended(record)
         if record.state is JobState.DONE and self._tell_success is not None:
             self._tell_success(record)
         if monitor is not None:

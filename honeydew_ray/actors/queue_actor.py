@@ -109,7 +109,7 @@ class QueueActor:
         """Take custody of jobs from another queue; ``counts`` says how many of the buffers are whose."""
         core = await self._core()
         owned = iter(self._keep(buffers))
-        filled = [replace(job, payload=Payload(job.payload.data, tuple(next(owned) for _ in range(count))))
+        filled = [job._replace(payload=Payload(job.payload.data, tuple(next(owned) for _ in range(count))))
                   for job, count in zip(jobs, counts, strict=True)]
         await core.enqueue(filled, moved=True)
 

@@ -162,7 +162,7 @@ class RayTransport:
     async def enqueue(self, queue: str, jobs: Sequence[JobRecord]) -> None:
         """Give jobs to another queue; tries again until it is clear that they are there, or are not."""
         handle = await asyncio.to_thread(cluster.find_queue, queue)
-        bare = [replace(job, payload=Payload(job.payload.data), last_error=_without_exception(job.last_error)) for job in jobs]
+        bare = [job._replace(payload=Payload(job.payload.data), last_error=_without_exception(job.last_error)) for job in jobs]
         counts = [len(job.payload.buffers) for job in jobs]
         buffers = [buffer for job in jobs for buffer in objects.forwarded(job.payload)]
         while True:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from honeydew_ray import lifecycle
@@ -74,9 +73,9 @@ class Image:
         """A new job, given its place at the end of its line if it is due; it is not held yet."""
         demand([job], _WAITING, "enqueued")
         if job.state is JobState.DELAYED:
-            return replace(job, seq=0) if job.seq else job
+            return job._replace(seq=0) if job.seq else job
         self._last_seq += 1
-        return replace(job, seq=self._last_seq)
+        return job._replace(seq=self._last_seq)
 
     def add(self, job: JobRecord) -> None:
         """Hold a new job that `placed` has given its place."""
@@ -172,7 +171,7 @@ class Image:
     def _join(self, job: JobRecord) -> None:
         """The job goes to the end of its line."""
         self._last_seq += 1
-        self._wait(replace(job, seq=self._last_seq))
+        self._wait(job._replace(seq=self._last_seq))
 
     def _left_waiting(self, job: JobRecord) -> None:
         """A job that waited is no longer in the table as it was."""

@@ -7,7 +7,7 @@ import logging
 import pickle
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from honeydew_ray.arguments import refuse_type
@@ -115,7 +115,7 @@ def slim(job: JobRecord) -> JobRecord:
 
 def with_payload(job: JobRecord, payload: Payload) -> JobRecord:
     """The job with another payload."""
-    return replace(job, payload=payload)
+    return job._replace(payload=payload)
 
 
 def load_job(queue: str, values: Sequence[Any]) -> JobRecord:

@@ -166,7 +166,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), ahead=st.sampled_from([-1, 1]), name=st.sampled_from(["attempt", "incarnation"]))
     def outcome_of_an_attempt_never_issued(self, data: st.DataObject, ahead: int, name: str) -> None:
         job = self._draw_running(data)[0]
-        forged = replace(job, incarnation="forged") if name == "incarnation" else replace(job, attempt=job.attempt + ahead)
+        forged = job._replace(incarnation="forged") if name == "incarnation" else job._replace(attempt=job.attempt + ahead)
         self._ack([lifecycle.succeeded(forged, self.now, None)])
         self._nack([lifecycle.redelivered(forged, LOST)])
 
@@ -207,7 +207,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _reopen(self) -> None:
         self.store = self._open()
         assert self.store.opened.suspended is self.model.suspended
-        held = {job.id: replace(job, seq=0) for job in self.store.opened.held}
+        held = {job.id: job._replace(seq=0) for job in self.store.opened.held}
         assert held == {job.record.id: job.record for job in self.model.of(RUNNING)}
         self.walk = None  # a cursor is good for one opening
 
@@ -239,10 +239,10 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def every_job_is_where_it_should_be(self) -> None:
         for state in (PENDING, DELAYED):
-            shown = [replace(job, seq=0) for job in self.store.all(Query(state=state), limit=3)]
+            shown = [job._replace(seq=0) for job in self.store.all(Query(state=state), limit=3)]
             assert shown == [job.record for job in self.model.of(state)]
         for state in (RUNNING, ABANDONED):
-            shown = {job.id: replace(job, seq=0) for job in self.store.all(Query(state=state), limit=3)}
+            shown = {job.id: job._replace(seq=0) for job in self.store.all(Query(state=state), limit=3)}
             assert shown == {job.record.id: job.record for job in self.model.of(state)}
         assert sorted(job.id for job in self.store.all(limit=3)) == sorted(self.model.jobs)
 
@@ -260,7 +260,7 @@ class StoreMachine(RuleBasedStateMachine):
         for job, given in zip(expected, reserved.jobs, strict=True):
             assert given.incarnation.startswith(self.store.opened.incarnation)
             self.model.put(lifecycle.claimed(job.record, given.incarnation, self.now), job.order)
-            assert replace(given, seq=0) == self.model.jobs[given.id].record
+            assert given._replace(seq=0) == self.model.jobs[given.id].record
         later = self.model.of(DELAYED)
         assert reserved.next_due == (later[0].record.due_at if later else None)
         tokens = {job.token for job in self.issued}
@@ -281,7 +281,7 @@ class StoreMachine(RuleBasedStateMachine):
             expected.append(self.model.holds_attempt(record))
             if expected[-1]:
                 order = self.model.jobs[record.id].order if record.seq else 0
-                self.model.put(replace(record, seq=0), order)
+                self.model.put(record._replace(seq=0), order)
         assert self.store.nack(*records) == expected
 
     def _draw_running(self, data: st.DataObject) -> list[JobRecord]:

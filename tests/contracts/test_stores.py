@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from bisect import insort
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -66,14 +66,14 @@ class PickleStore(Store):
         for job in jobs:
             answers.append(job.id not in self._saved.jobs)
             if answers[-1]:
-                self._place(replace(job, seq=0))
+                self._place(job._replace(seq=0))
         self._save()
         return answers
 
     async def reserve(self, n, now, only=None):
         for job in self._in(JobState.DELAYED):
             if job.due_at <= now:
-                self._place(replace(lifecycle.became_due(job), seq=0))
+                self._place(lifecycle.became_due(job)._replace(seq=0))
         waiting = self._in(JobState.PENDING)
         if only is not None:
             waiting = [job for job in waiting + self._in(JobState.DELAYED) if job.id == only]
@@ -140,7 +140,7 @@ class PickleStore(Store):
     def _place(self, job):
         if not job.seq:
             self._saved.last_seq += 1
-            job = replace(job, seq=self._saved.last_seq)
+            job = job._replace(seq=self._saved.last_seq)
         self._saved.jobs[job.id] = job
 
     def _leave(self, job):

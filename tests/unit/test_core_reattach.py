@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -195,7 +194,7 @@ async def test_a_claim_that_was_not_committed_is_made_anew_if_a_worker_holds_the
     claimed = await first.held(job_id)
     assert claimed is not None
     await first.store.ack([claimed])
-    await first.store.enqueue([replace(claimed, state=JobState.PENDING, attempt=0, incarnation="", started_at=None)])
+    await first.store.enqueue([claimed._replace(state=JobState.PENDING, attempt=0, incarnation="", started_at=None)])
     if not ends:
         first.rig._kept.clear()
     second = await again(first)

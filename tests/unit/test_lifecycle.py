@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, fields, replace
-
 import pytest
 
 from honeydew_ray import lifecycle
@@ -64,13 +62,13 @@ def test_a_wrong_step_is_an_error_of_ours():
 
 
 def test_nobody_assigns_a_state():
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         make_job().state = JobState.DONE
 
 
 def changed(before: JobRecord, after: JobRecord) -> dict[str, object]:
     """The fields in which two records differ, as they are after."""
-    names = [field.name for field in fields(JobRecord)]
+    names = JobRecord._fields
     return {name: getattr(after, name) for name in names if getattr(before, name) != getattr(after, name)}
 
 
@@ -146,7 +144,7 @@ class TestWhatAStepChanges:
         assert (after.state, after.queue, after.enqueued_at) == (D, "new", NOW)
         assert (after.seq, after.attempt, after.incarnation, after.failures, after.redeliveries) == (0, 0, "", 0, 0)
         assert (after.private, after.started_at, after.completed_at) == (None, None, None)
-        assert lifecycle.arrived(replace(job, due_at=NOW), "new", NOW).state is P
+        assert lifecycle.arrived(job._replace(due_at=NOW), "new", NOW).state is P
 
 
 class TestAttempts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -101,7 +100,7 @@ class TestWrongStates:
     def test_a_batch_with_a_job_that_does_not_wait_is_refused_as_a_whole(self, state):
         with StoreDriver(MemoryStore()) as store:
             with pytest.raises(InvalidTransition, match=r"job b is .* and cannot be enqueued"):
-                store.enqueue(small("a"), replace(small("b"), state=state))
+                store.enqueue(small("a"), small("b")._replace(state=state))
             assert store.all() == []
 
     @pytest.mark.parametrize("state", [JobState.IN_PROGRESS, JobState.DONE, JobState.MOVED])
@@ -109,7 +108,7 @@ class TestWrongStates:
         with filled(1) as store:
             job = store.claim_one(NOW)
             with pytest.raises(InvalidTransition, match="cannot be put back"):
-                store.nack(replace(job, state=state))
+                store.nack(job._replace(state=state))
             assert store.all() == [job]
 
     @pytest.mark.parametrize("limit", [0, -1, 1.5])

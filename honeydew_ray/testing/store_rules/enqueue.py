@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from honeydew_ray import lifecycle
@@ -39,7 +37,7 @@ class EnqueueRules(StoreRules):
     @pytest.mark.parametrize("delay_s", [0.0, 5.0])
     def test_a_new_job_has_no_place_from_elsewhere(self, store: StoreDriver, delay_s: float) -> None:
         store.enqueue(*(new(n) for n in "abc"))
-        store.enqueue(replace(new("d", delay_s=delay_s), seq=2))
+        store.enqueue(new("d", delay_s=delay_s)._replace(seq=2))
         assert ids(store.claim(9, NOW + 5)) == ["a", "b", "c", "d"]
 
     def test_an_empty_batch_is_no_trouble(self, store: StoreDriver) -> None:
@@ -56,16 +54,16 @@ class EnqueueRules(StoreRules):
         store.enqueue(given)
         held = store.find("a")
         assert held is not None
-        assert replace(held, seq=0) == given
+        assert held._replace(seq=0) == given
         assert (held.args, held.kwargs) == ((1, "zwei"), {"c": [3]})
 
     @pytest.mark.parametrize("state", HELD_STATES)
     def test_a_known_id_is_refused_and_nothing_changes(self, store: StoreDriver, state: JobState) -> None:
         before = put_in(store, state)
         counts = store.counts()
-        other = replace(new("a", priority=9), method="other", payload=Payload(b"other"))
+        other = new("a", priority=9)._replace(method="other", payload=Payload(b"other"))
         assert store.enqueue(other) == [False]
-        assert store.enqueue(replace(other, state=JobState.DELAYED, due_at=NOW + 99)) == [False]
+        assert store.enqueue(other._replace(state=JobState.DELAYED, due_at=NOW + 99)) == [False]
         assert store.find("a") == before
         assert store.counts() == counts
 
@@ -75,7 +73,7 @@ class EnqueueRules(StoreRules):
         assert line(store) == ["a", "b", "c", "d"]
 
     def test_one_id_twice_in_a_batch_counts_once(self, store: StoreDriver) -> None:
-        second = replace(new("a"), method="second")
+        second = new("a")._replace(method="second")
         assert store.enqueue(new("a"), new("b"), second) == [True, True, False]
         held = store.find("a")
         assert held is not None

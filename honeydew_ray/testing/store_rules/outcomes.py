@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -15,10 +14,10 @@ from honeydew_ray.testing.store_driver import StoreDriver
 from honeydew_ray.testing.store_rules.base import FAILURE, HELD_STATES, LOST, NOW, TICK, StoreRules, ids, line, new, put_in
 
 STALE: dict[str, Callable[[JobRecord], JobRecord]] = {
-    "an older attempt": lambda job: replace(job, attempt=job.attempt - 1),
-    "an attempt that was never issued": lambda job: replace(job, attempt=job.attempt + 1),
-    "another incarnation": lambda job: replace(job, incarnation="another"),
-    "another job": lambda job: replace(job, id="another"),
+    "an older attempt": lambda job: job._replace(attempt=job.attempt - 1),
+    "an attempt that was never issued": lambda job: job._replace(attempt=job.attempt + 1),
+    "another incarnation": lambda job: job._replace(incarnation="another"),
+    "another job": lambda job: job._replace(id="another"),
 }
 """How a token can be wrong."""
 
@@ -56,13 +55,13 @@ class OutcomeRules(StoreRules):
         job = lifecycle.succeeded(store.claim_one(NOW), NOW, None)
         assert store.ack(job, job) == [True, False]
         assert store.ack(job) == [False]
-        assert store.nack(replace(job, state=JobState.PENDING)) == [False]
+        assert store.nack(job._replace(state=JobState.PENDING)) == [False]
         assert store.all() == []
 
     def test_ack_answers_for_each_job_of_a_batch(self, store: StoreDriver) -> None:
         store.enqueue(*(new(n) for n in "abc"))
         a, b, c = (lifecycle.succeeded(job, NOW, None) for job in store.claim(3, NOW))
-        assert store.ack(a, replace(b, attempt=9), c) == [True, False, True]
+        assert store.ack(a, b._replace(attempt=9), c) == [True, False, True]
         assert ids(store.all()) == ["b"]
         assert store.ack() == []
 
@@ -83,7 +82,7 @@ class OutcomeRules(StoreRules):
     @pytest.mark.parametrize("state", [state for state in HELD_STATES if state is not JobState.IN_PROGRESS])
     def test_an_outcome_of_a_job_not_in_progress_changes_nothing(self, store: StoreDriver, state: JobState) -> None:
         job = put_in(store, state)
-        running = replace(job, state=JobState.IN_PROGRESS, incarnation=store.opened.incarnation)
+        running = job._replace(state=JobState.IN_PROGRESS, incarnation=store.opened.incarnation)
         assert store.ack(lifecycle.succeeded(running, NOW, None)) == [False]
         assert store.nack(lifecycle.redelivered(running, LOST)) == [False]
         assert store.all() == [job]
@@ -115,14 +114,14 @@ class OutcomeRules(StoreRules):
         assert store.nack(job) == [True]
         held = store.find("a")
         assert held is not None
-        assert replace(held, seq=0) == replace(job, seq=0)
+        assert held._replace(seq=0) == job._replace(seq=0)
         assert store.nack(job) == [False]
 
     def test_nack_answers_for_each_job_of_a_batch(self, store: StoreDriver) -> None:
         store.enqueue(*(new(n) for n in "abc"))
         a, b, c = store.claim(3, NOW)
         back = lifecycle.gave_back(a, NOW)
-        batch = [back, replace(lifecycle.gave_back(b, NOW), attempt=9), lifecycle.abandoned(c, FAILURE, NOW), back]
+        batch = [back, lifecycle.gave_back(b, NOW)._replace(attempt=9), lifecycle.abandoned(c, FAILURE, NOW), back]
         assert store.nack(*batch) == [True, False, True, False]
         assert store.counts() == Counts(pending=1, in_progress=1, abandoned=1)
         assert store.nack() == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -41,7 +40,7 @@ class PageRules(StoreRules):
         assert store.counts() == Counts(**shown) == Counts(pending=1, delayed=2, in_progress=3, abandoned=4)
 
     def test_a_method_is_shown_alone(self, store: StoreDriver) -> None:
-        store.enqueue(*(replace(new(n), method="resize" if n in "bd" else "classify") for n in "abcd"))
+        store.enqueue(*(new(n)._replace(method="resize" if n in "bd" else "classify") for n in "abcd"))
         assert ids(store.all(Query(method="resize"))) == ["b", "d"]
         assert ids(store.all(Query(method="resize"), limit=1)) == ["b", "d"]
         assert store.all(Query(method="unknown")) == []
@@ -54,7 +53,7 @@ class PageRules(StoreRules):
         assert store.all(Query(ids=[])) == []
 
     def test_all_conditions_must_hold(self, store: StoreDriver) -> None:
-        store.enqueue(*(replace(new(n), method="resize" if n in "ac" else "classify") for n in "abcd"))
+        store.enqueue(*(new(n)._replace(method="resize" if n in "ac" else "classify") for n in "abcd"))
         store.claim_one(NOW)
         assert ids(store.all(Query(state=JobState.PENDING, method="resize"))) == ["c"]
         assert ids(store.all(Query(ids=["a", "b"], state=JobState.PENDING))) == ["b"]

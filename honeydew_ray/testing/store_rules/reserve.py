@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from honeydew_ray import lifecycle
@@ -41,7 +39,7 @@ class ReserveRules(StoreRules):
         store.enqueue(given)
         job = store.claim_one(NOW + 5)
         assert job.incarnation.startswith(store.opened.incarnation)
-        assert replace(job, seq=0) == lifecycle.claimed(given, job.incarnation, NOW + 5)
+        assert job._replace(seq=0) == lifecycle.claimed(given, job.incarnation, NOW + 5)
         assert (job.state, job.attempt, job.started_at) == (JobState.IN_PROGRESS, 1, NOW + 5)
         assert job.seq != 0, "a job claimed from the line must know its place, to come back to it"
         assert store.find("a") == job
