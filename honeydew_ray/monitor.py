@@ -84,10 +84,26 @@ class JobMonitor:
         self.ordered: Order | None = None
         self.killed = False  # its worker was, by order
         self.answered = False  # the worker has finished with the attempt, one way or another
-        self.concluded: asyncio.Future[JobRecord] = asyncio.get_running_loop().create_future()
+        self.settled_as: JobRecord | None = None  # what became of the job, once the store has it
+        self._concluded: asyncio.Future[JobRecord] | None = None  # made only for who waits: most have nobody
         self._transport = transport
         self._in_company = in_company  # its worker runs several jobs at once
         self._stopping: asyncio.Future[None] | None = None
+
+    @property
+    def concluded(self) -> asyncio.Future[JobRecord]:
+        """Done, with what became of the job, once the store has it."""
+        if self._concluded is None:
+            self._concluded = asyncio.get_running_loop().create_future()
+            if self.settled_as is not None:
+                self._concluded.set_result(self.settled_as)
+        return self._concluded
+
+    def conclude(self, record: JobRecord) -> None:
+        """The store has what became of the job."""
+        self.settled_as = record
+        if self._concluded is not None:
+            self._concluded.set_result(record)
 
     def answer(self, report: Report) -> Verdict:
         """The verdict that a report leads to; no other follows."""

@@ -7,11 +7,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, overload
 
 from honeydew_ray import payload
 from honeydew_ray.actors import client, cluster, names, queue_actor
-from honeydew_ray.actors.client import QueueClient, client_of
+from honeydew_ray.actors.client import Delivery, QueueClient, client_of
 from honeydew_ray.actors.cluster import NameTaken
 from honeydew_ray.actors.objects import as_arguments
 from honeydew_ray.actors.queue_actor import QueueSpec, Row, Submission
@@ -93,9 +93,17 @@ class Submitter:
         """
         self._refuse_one_id("submit_many")
         jobs: list[Job[Any]] = []
-        for chunk in _chunks(iterables):
-            jobs += self._enqueue(task_of(task), chunk)
-        return jobs
+        task = task_of(task)
+        ahead: _Sent | None = None
+        for chunk in _chunks(iterables):  # one chunk is made while the one before is on its way
+            if ahead is not None and ahead.delivery.large:
+                jobs += ahead.confirmed()
+                ahead = None
+            sent = self._send(task, chunk)
+            if ahead is not None:
+                jobs += ahead.confirmed()
+            ahead = sent
+        return jobs if ahead is None else jobs + ahead.confirmed()
 
     def map(self, task: Any, /, *iterables: Iterable[Any], window: int = 2000) -> Iterator[Any]:
         """The results of one job for each item, in order, as they come.
@@ -125,6 +133,9 @@ class Submitter:
             yield ahead.popleft().result()
 
     def _enqueue(self, task: Task, calls: list[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> list[Job[Any]]:
+        return self._send(task, calls).confirmed()
+
+    def _send(self, task: Task, calls: list[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> _Sent:
         options, queue_client = self._options, self._client
         rows: list[Row] = []
         buffers: list[Any] = []
@@ -136,12 +147,23 @@ class Submitter:
         jobs = [Job[Any](queue_client, row.job_id, waiter=waiter, reply=options.reply)
                 for row, waiter in itertools.zip_longest(rows, waiters)]
         common = Submission(queue_client.id if options.reply else None, options.delay_s, options.priority, options.timeout_s)
+        return _Sent(jobs, queue_client.deliver(common, rows, buffers, waiters, options.submit_timeout_s))
+
+
+class _Sent(NamedTuple):
+    """Jobs on their way to the queue."""
+
+    jobs: list[Job[Any]]
+    delivery: Delivery
+
+    def confirmed(self) -> list[Job[Any]]:
+        """The jobs, once the queue has custody of them."""
         try:
-            queue_client.enqueue(common, rows, buffers, waiters, options.submit_timeout_s)
+            self.delivery.confirm()
         except EnqueueUncertain as error:
-            error.job = jobs[0] if len(jobs) == 1 else jobs
+            error.job = self.jobs[0] if len(self.jobs) == 1 else self.jobs
             raise
-        return jobs
+        return self.jobs
 
 
 class Queue(Submitter):

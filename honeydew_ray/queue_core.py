@@ -180,7 +180,7 @@ class QueueCore:
         await self.floor.reattachment.clear()
         leases = self.workforce.retire(worker_ids)
         await asyncio.gather(*(lease.cut_short() for lease in leases if len(lease.open) > 1))
-        in_hand = {monitor for lease in leases for monitor in lease.monitors if not monitor.concluded.done()}
+        in_hand = {monitor for lease in leases for monitor in lease.monitors if monitor.settled_as is None}
         in_hand |= {monitor for monitor in self.floor.monitors.values() if monitor.worker.id in worker_ids}  # taken over, not adopted yet
         if in_hand:
             await asyncio.wait([monitor.concluded for monitor in in_hand], timeout=shutdown_s)

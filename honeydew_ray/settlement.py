@@ -148,7 +148,7 @@ class Settlement:
             if self.monitors.get(record.id) is monitor:  # else the store had put the job back before it failed, and it was issued again
                 del self.monitors[record.id]
             self._transport.settled(monitor.worker, monitor.token)
-            monitor.concluded.set_result(record)
+            monitor.conclude(record)
         if frees is not None:
             self._workforce.finished(frees)
         if not self.monitors:

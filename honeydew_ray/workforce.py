@@ -237,7 +237,7 @@ class Workforce:
         member, state = self._workers.get(view.ref.id), view.state
         in_hand: list[JobMonitor] = []
         if member is not None:
-            in_hand = [monitor for lease in member.serving for monitor in lease.monitors if not monitor.concluded.done()]
+            in_hand = [monitor for lease in member.serving for monitor in lease.monitors if monitor.settled_as is None]
             if member.serving:
                 state = WorkerState.BUSY
             elif member.free:

@@ -46,6 +46,55 @@ class Waiter:
         return self.end is not None or self.lost is not None
 
 
+class Delivery:
+    """Jobs on their way to a queue."""
+
+    def __init__(self, queue: str, actor: Any, submission: bytes, buffers: Sequence[Any], waiters: Sequence[Waiter], timeout_s: float,
+                 gone: Callable[[], QueueNotFound]) -> None:
+        self._queue = queue
+        self._actor = actor
+        self._submission = submission
+        self._buffers = buffers
+        self._waiters = waiters
+        self._timeout_s = timeout_s
+        self._gone = gone
+        self._deadline = time.monotonic() + timeout_s
+        self.large = bool(buffers)  # what is sent after it may arrive before it
+        self._sent = self._send()
+
+    def confirm(self) -> None:
+        """Return once the queue has custody.
+
+        Tries again under the same ids while it is unclear whether the jobs arrived. Raises what the
+        queue raises, `QueueNotFound` if it is gone (nothing was enqueued), `EnqueueUncertain`.
+        """
+        unclear = False
+        while True:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                text = f"queue {self._queue!r} did not answer within {self._timeout_s:g} s; the job may be enqueued or not"
+                raise EnqueueUncertain(text)
+            try:
+                incarnation: str = ray.get(self._sent, timeout=left)
+            except RayTaskError as error:
+                raise unwrapped(error) from None
+            except (ActorUnavailableError, GetTimeoutError):
+                unclear = True
+                time.sleep(_RETRY_S)
+                self._sent = self._send()
+            except ActorDiedError:
+                if unclear:
+                    raise EnqueueUncertain(f"queue {self._queue!r} is gone; the job may have been enqueued or not") from None
+                raise self._gone() from None
+            else:
+                for waiter in self._waiters:
+                    waiter.incarnation = incarnation
+                return
+
+    def _send(self) -> Any:
+        return self._actor.enqueue.remote(self._submission, *self._buffers)
+
+
 class QueueClient:
     """Talks to one queue for this process.
 
@@ -87,35 +136,12 @@ class QueueClient:
             except GetTimeoutError:
                 raise TimeoutError(f"queue {self.queue!r} did not answer {method} within {timeout_s:g} s") from None
 
-    def enqueue(self, common: Submission, rows: Sequence[Row], buffers: Sequence[Any], waiters: Sequence[Waiter], timeout_s: float) -> None:
-        """Give jobs to the queue; on return it has custody.
-
-        Tries again under the same ids while it is unclear whether they arrived. Raises what the
-        queue raises, `QueueNotFound` if it is gone (nothing was enqueued), `EnqueueUncertain`.
-        """
+    def deliver(self, common: Submission, rows: Sequence[Row], buffers: Sequence[Any], waiters: Sequence[Waiter],
+                timeout_s: float) -> Delivery:
+        """Send jobs to the queue; it has custody once the delivery is confirmed."""
         self._check_connection()
-        deadline = time.monotonic() + timeout_s
         submission = pack((tuple(common), [tuple(row) for row in rows]))
-        unclear = False
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise EnqueueUncertain(f"queue {self.queue!r} did not answer within {timeout_s:g} s; the job may be enqueued or not")
-            try:
-                incarnation: Any = ray.get(self.actor.enqueue.remote(submission, *buffers), timeout=left)
-            except RayTaskError as error:
-                raise unwrapped(error) from None
-            except (ActorUnavailableError, GetTimeoutError):
-                unclear = True
-                time.sleep(_RETRY_S)
-            except ActorDiedError:
-                if unclear:
-                    raise EnqueueUncertain(f"queue {self.queue!r} is gone; the job may have been enqueued or not") from None
-                raise self._gone() from None
-            else:
-                for waiter in waiters:
-                    waiter.incarnation = incarnation
-                return
+        return Delivery(self.queue, self.actor, submission, buffers, waiters, timeout_s, self._gone)
 
     # -- waiting ---------------------------------------------------------------------------------
 
