@@ -29,7 +29,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._expected: dict[str, tuple[float, int]] = {}  # by method: seconds a run, and runs measured, up to MOST_JOBS
-        self._recent_size = 1.0
+        self._appetite = 2
 
     def measured(self, method: str, seconds: float) -> None:
         """A job of this method ran to its end in so many seconds."""
@@ -39,13 +39,14 @@ class Pace:
             del self._expected[next(iter(self._expected))]
 
     def appetite(self) -> int:
-        """How many jobs to claim for one worker: a little more than its lease will hold."""
-        return min(int(self._recent_size * 2) + 1, MOST_JOBS)
+        """How many jobs to claim for one worker: twice what a lease held that took all it was offered, one more than one that did not."""
+        return self._appetite
 
     def lease_size(self, jobs: Sequence[JobRecord], most: int) -> int:
         """How many of these jobs, from the first on, may share a lease; at least 1."""
         size = self._fitting(jobs, most)
-        self._recent_size += (size - self._recent_size) / 4
+        took_all = size == min(len(jobs), most)
+        self._appetite = min(max(self._appetite, size * 2) if took_all else size + 1, MOST_JOBS)
         return size
 
     def _fitting(self, jobs: Sequence[JobRecord], most: int) -> int:

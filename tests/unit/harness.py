@@ -51,8 +51,8 @@ def now() -> float:
 class Rig(ScriptedWorkers):
     """Scripted workers, and a way to other queues with faults of its own."""
 
-    def __init__(self, latency_s: float = LATENCY_S, spoils: bool = True) -> None:
-        super().__init__(latency_s, spoils)
+    def __init__(self, latency_s: float = LATENCY_S, spoils: bool = True, concurrency: int = 1) -> None:
+        super().__init__(latency_s, spoils, concurrency=concurrency)
         self.enqueue_error: Exception | None = None
         self.reply_s = 0.0  # how long another queue's answer is under way
         self.run_error: Exception | None = None
@@ -84,11 +84,14 @@ class Group:
         self.serial = 0
         self.views: dict[str, WorkerView] = {}
         self.methods: frozenset[str] | None = frozenset({"work"})
+        self.prefetch = False
+        self.concurrency = 1
 
     def roster(self) -> Roster:
         """The next roster."""
         self.serial += 1
-        return Roster(self.name, self.incarnation, self.serial, tuple(self.views.values()), "Worker", self.methods)
+        views = tuple(self.views.values())
+        return Roster(self.name, self.incarnation, self.serial, views, "Worker", self.methods, self.prefetch, self.concurrency)
 
     def publish(self) -> bool:
         return self.core.update_roster(self.roster())
