@@ -1,0 +1,176 @@
+"""Leases of several jobs, and several jobs at once, on real workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import honeydew_ray as honeydew
+from honeydew_ray.job import JobState
+from tests.cluster.signals import Signal
+
+Start = Callable[..., honeydew.Queue]
+NewSignal = Callable[[], Signal]
+
+
+class Quick:
+    """Jobs that take no time, and some that go wrong."""
+
+    def double(self, number: int) -> int:
+        return 2 * number
+
+    def mark(self, path: str, index: int, killer: int) -> int:
+        """Note the start; the killer ends its process the first time."""
+        with Path(path).open("a") as file:
+            file.write(f"{index}\n")
+        if index == killer and Path(path).read_text().splitlines().count(str(index)) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+    def mark_or_wait(self, path: str, index: int, waiter: int, waiting: Signal, may_end: Signal) -> int:
+        if index == waiter:
+            waiting.send()
+            may_end.wait()
+        return self.mark(path, index, -1)
+
+
+@pytest.fixture
+def quick(new_queue: Start) -> honeydew.Queue:
+    """A queue whose one worker takes leases, and is known to be quick."""
+    queue = new_queue(failure_mode=honeydew.Retry(times=1))
+    queue.start_workers(Quick, num=1, prefetch="auto")
+    return queue
+
+
+def test_many_short_jobs_have_their_results_in_order(quick: honeydew.Queue) -> None:
+    assert [job.result(timeout=60) for job in quick.submit_many("double", range(3000))] == [2 * number for number in range(3000)]
+    status = quick.status()
+    assert (status.pending, status.in_progress) == (0, 0)
+
+
+@pytest.mark.parametrize("killer", [0, 3, 7])
+def test_a_killer_in_a_lease_meets_the_failure_mode_alone(quick: honeydew.Queue, tmp_path: Path, killer: int) -> None:
+    warm, marks = str(tmp_path / "warm"), str(tmp_path / "marks")
+    [job.result(timeout=60) for job in quick.submit_many("mark", [warm] * 30, range(30), [-1] * 30)]
+    quick.suspend()
+    jobs = quick.submit_many("mark", [marks] * 8, range(8), [killer] * 8)
+    quick.resume()
+    assert [job.result(timeout=60) for job in jobs] == list(range(8))
+    assert [job.last_error.kind for job in jobs if job.last_error is not None and job.last_error.kind != "exit"] == ["signal"]
+    assert jobs[killer].attempts == 2
+    starts = [int(line) for line in Path(marks).read_text().splitlines()]
+    assert sorted(starts) == sorted([*range(8), *range(killer + 1)]), "those before it ran again, those after it once"
+
+
+def test_jobs_behind_a_long_one_go_to_an_idle_worker(quick: honeydew.Queue, tmp_path: Path, new_signal: NewSignal) -> None:
+    marks, waiting, may_end = str(tmp_path / "marks"), new_signal(), new_signal()
+    common = ([marks] * 30, range(30), [-1] * 30, [waiting] * 30, [may_end] * 30)
+    [job.result(timeout=60) for job in quick.submit_many("mark_or_wait", *common)]
+    honeydew.start_workers(quick.name, Quick, num=1, group="second", prefetch="auto")
+    quick.wait_for_workers(2)
+    quick.suspend()
+    jobs = quick.submit_many("mark_or_wait", [marks] * 6, range(6), [1] * 6, [waiting] * 6, [may_end] * 6)
+    quick.resume()
+    waiting.wait()
+    assert [job.result(timeout=60) for index, job in enumerate(jobs) if index != 1] == [0, 2, 3, 4, 5]
+    assert jobs[1].state is JobState.IN_PROGRESS
+    may_end.send()
+    assert jobs[1].result(timeout=60) == 1
+    assert [job.attempts for job in jobs] == [1] * 6
+
+
+class Juggler:
+    """Jobs that wait for one another, which they can only if they run at once."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()  # the state is made where the jobs run
+        self.thread = threading.get_ident()
+        self.met: dict[str, asyncio.Event] = {}
+
+    async def meet(self, name: str, number: int) -> bool:
+        event = self.met.setdefault(name, asyncio.Event())
+        if number == 2:
+            event.set()
+        await event.wait()
+        honeydew.progress(f"met {name}")
+        return asyncio.get_running_loop() is self.loop and threading.get_ident() == self.thread
+
+    async def forever(self, started: Signal) -> None:
+        await asyncio.to_thread(started.send)
+        await asyncio.Event().wait()
+
+    async def hold_once(self, path: str, number: int) -> int:
+        """Note the start; hold on to the end of the worker at the first."""
+        with Path(path).open("a") as file:
+            file.write(f"{number}\n")
+        if Path(path).read_text().splitlines().count(str(number)) == 1:
+            await asyncio.Event().wait()
+        return number
+
+    async def fail(self) -> None:
+        raise ValueError("as asked")
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    async def who(self) -> bool:
+        return honeydew.current_worker() is self
+
+
+@pytest.fixture
+def juggler(new_queue: Start) -> honeydew.Queue:
+    queue = new_queue()
+    queue.start_workers(Juggler, num=1, concurrency=4)
+    return queue
+
+
+def test_async_jobs_run_at_once_on_the_loop_of_their_state(juggler: honeydew.Queue) -> None:
+    first = [juggler.submit("meet", name, 1) for name in "abc"]
+    assert all(juggler.submit("meet", name, 2).result(timeout=60) for name in "abc")
+    assert all(job.result(timeout=60) for job in first)
+    assert juggler.submit("who").result(timeout=60)
+
+
+def test_async_jobs_are_stopped_one_by_one(juggler: honeydew.Queue, new_signal: NewSignal) -> None:
+    started = new_signal()
+    pid = juggler.submit("pid").result(timeout=60)
+    other = juggler.submit("meet", "x", 1)
+    late = juggler.options(timeout_s=0.3).submit("forever", started)
+    started.wait()
+    with pytest.raises(honeydew.JobAbandoned) as failed:
+        late.result(timeout=60)
+    assert failed.value.kind == "timeout"
+    started_again = juggler.submit("forever", started)
+    started.wait()
+    assert started_again.cancel(running=True) is honeydew.CancelOutcome.CANCELLED
+    with pytest.raises(honeydew.JobAbandoned, match="as asked"):
+        juggler.submit("fail").result(timeout=60)
+    assert juggler.submit("meet", "x", 2).result(timeout=60)
+    assert other.result(timeout=60)
+    assert juggler.submit("pid").result(timeout=60) == pid, "the worker outlived all of it"
+
+
+def test_several_in_hand_when_a_worker_is_killed_all_run_again(juggler: honeydew.Queue, tmp_path: Path) -> None:
+    pid = juggler.submit("pid").result(timeout=60)
+    marks = tmp_path / "marks"
+    marks.touch()
+    jobs = juggler.submit_many("hold_once", [str(marks)] * 3, range(3))
+    while len(marks.read_text().splitlines()) < 3:
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    assert [job.result(timeout=60) for job in jobs] == [0, 1, 2]
+    assert [(job.attempts, job.last_error.class_name) for job in jobs if job.last_error is not None] == [(2, "WorkerDied")] * 3
+
+
+def test_an_async_method_of_a_worker_that_runs_one_job_at_a_time(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.start_workers(Juggler, num=1)
+    assert queue.submit("meet", "x", 2).result(timeout=60)
+    assert queue.submit("who").result(timeout=60)
