@@ -19,12 +19,13 @@ def plan_of(num: Any, per_node: Any, nodes: Any, options: Mapping[str, Any], idl
         raise refuse("start_workers", "the scheduling_strategy of ray_options", strategy, expected, "num=4")
     least, most = (1, 1) if num is None else _numbers(num)
     names, labels = _places(nodes)
+    selector: Mapping[str, str] = options.get("label_selector") or {}
     return Plan(
         least=least,
         most=most,
         per_node=None if per_node is None else expect_count("start_workers", "num_per_node", per_node, least=1),
         nodes=names,
-        labels={**(options.get("label_selector") or {}), **labels},
+        labels={**selector, **labels},
         demand=demand_of(options),
         idle_timeout_s=idle_timeout_s,
         ray_places=strategy is not None,
@@ -34,7 +35,8 @@ def plan_of(num: Any, per_node: Any, nodes: Any, options: Mapping[str, Any], idl
 def demand_of(ray_options: Mapping[str, Any]) -> dict[str, float]:
     """The resources that a worker of these options reserves; a worker takes one CPU unless they say otherwise."""
     named = {"CPU": ray_options.get("num_cpus", 1), "GPU": ray_options.get("num_gpus", 0), "memory": ray_options.get("memory", 0)}
-    demand = {**named, **(ray_options.get("resources") or {})}
+    resources: Mapping[str, Any] = ray_options.get("resources") or {}
+    demand: dict[str, Any] = {**named, **resources}
     return {resource: float(amount) for resource, amount in demand.items() if amount}
 
 

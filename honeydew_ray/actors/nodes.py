@@ -17,7 +17,7 @@ _NO_DEADLINE_MS = 2**62  # Ray's own is above
 def nodes() -> list[NodeView]:
     """The nodes that are alive, those that drain among them. Blocks for three calls to the head node, each well under a millisecond."""
     free = cast("dict[str, dict[str, float]]", available_resources_per_node())
-    draining = cast("dict[str, int]", state.get_draining_nodes())
+    draining = state.get_draining_nodes()
     return [_view(entry, free, draining) for entry in cast("list[dict[str, Any]]", ray.nodes()) if entry["Alive"]]
 
 
