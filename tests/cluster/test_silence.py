@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 import honeydew_ray as honeydew
@@ -74,6 +75,8 @@ def _runs(pid: int) -> bool:
 TOKEN = Token("job", 1, "queue")
 ATTEMPT = Attempt(TOKEN, "add", False, Payload(dumps_call(None, (1,), {}, "arguments")[0]))
 ANSWER = pack((dumps_whole(2, "result"), ()))
+RAN = Returned(Payload(dumps_whole(2, "result")))
+NEVER = pack(())
 AWAY = ActorUnavailableError("the connection broke", None)
 
 
@@ -100,11 +103,11 @@ class Worker:
         return Call
 
 
-def issue(worker: Worker) -> Report:
-    async def run() -> Report:
+def issue(worker: Worker, jobs: int = 1) -> list[Report]:
+    async def run() -> list[Report]:
         transport = RayTransport()
         transport.know({"w": worker})
-        return await transport.run(WorkerRef("w", transport._node), ATTEMPT)
+        return await transport.run(WorkerRef("w", ray.get_runtime_context().get_node_id()), [ATTEMPT] * jobs)
 
     return asyncio.run(run())
 
@@ -113,17 +116,18 @@ DEAD = ActorDiedError()
 
 
 @pytest.mark.parametrize(("scripts", "expected"), [
-    ({"holding": [[TOKEN]], "answer_of": [ANSWER]}, Returned(Payload(dumps_whole(2, "result")))),
-    ({"holding": [AWAY, AWAY, [TOKEN]], "answer_of": [None, AWAY, None, ANSWER]}, Returned(Payload(dumps_whole(2, "result")))),
-    ({"holding": [[]], "recall": [True]}, NotStarted(worker_alive=True)),
-    ({"holding": [[], [TOKEN]], "recall": [False], "answer_of": [ANSWER]}, Returned(Payload(dumps_whole(2, "result")))),
-], ids=["it has the answer", "it has, once it is back", "the job never came", "the job came between two questions"])  # fmt: skip
-def test_an_answer_that_was_lost_is_asked_for_again(ray_cluster: None, scripts: dict[str, list[Any]], expected: Report) -> None:
-    assert issue(Worker(**scripts)) == expected
+    ({"take_back": [[ANSWER]]}, [RAN]),
+    ({"take_back": [AWAY, AWAY, [None]], "answer_of": [None, ANSWER]}, [RAN]),
+    ({"take_back": [[None], [ANSWER]], "answer_of": [None, AWAY]}, [RAN]),
+    ({"take_back": [[NEVER]]}, [NotStarted(worker_alive=True)]),
+    ({"take_back": [[ANSWER, None, NEVER]], "answer_of": [ANSWER]}, [RAN, RAN, NotStarted(worker_alive=True)]),
+], ids=["it has the answer", "it runs it", "it is away once more meanwhile", "the job never came", "a lease of three"])  # fmt: skip
+def test_an_answer_that_was_lost_is_asked_for_again(ray_cluster: None, scripts: dict[str, list[Any]], expected: list[Report]) -> None:
+    assert issue(Worker(**scripts), len(expected)) == expected
 
 
 def test_a_worker_that_died_out_of_sight_died(ray_cluster: None) -> None:
-    assert isinstance(issue(Worker(holding=[AWAY, DEAD])), Died)
+    assert [type(report) for report in issue(Worker(take_back=[AWAY, DEAD]))] == [Died]
 
 
 def test_a_worker_that_stays_out_of_sight_is_killed_before_its_job_is_given_back(
@@ -133,6 +137,6 @@ def test_a_worker_that_stays_out_of_sight_is_killed_before_its_job_is_given_back
     killed: list[Any] = []
     monkeypatch.setattr(ray_transport.ray, "kill", lambda handle, **_: killed.append(handle))
     worker = Worker(who_am_i=[AWAY, AWAY, DEAD])
-    report = issue(worker)
+    [report] = issue(worker)
     assert isinstance(report, Lost) and report.failure.kind == "unresponsive"
     assert killed == [worker] * 3, "until Ray says that it is dead"

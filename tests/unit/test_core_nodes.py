@@ -137,13 +137,13 @@ def locality(*nodes: str) -> Locality:
     ([], "n1"),
 ])  # fmt: skip
 def test_locality_prefers_the_node_with_the_most_bytes(buffers: list[HeldBuffer], node: str) -> None:
-    chosen = locality("n1", "n2", "n3").check_out(make_job(payload=Payload(b"", tuple(buffers))))
+    chosen = locality("n1", "n2", "n3").check_out(make_job()._replace(payload=Payload(b"", tuple(buffers))))
     assert chosen is not None and chosen.node == node
 
 
 def test_locality_takes_another_node_when_the_near_one_is_busy_and_keeps_account() -> None:
     dispatcher = locality("n1", "n1", "n2")
-    job = make_job(payload=Payload(b"", (Placed(1, "n2"),)))
+    job = make_job()._replace(payload=Payload(b"", (Placed(1, "n2"),)))
     first = dispatcher.check_out(job)
     assert first is not None and first.node == "n2"
     assert [worker.node for worker in (dispatcher.check_out(job), dispatcher.check_out(job)) if worker] == ["n1", "n1"]
