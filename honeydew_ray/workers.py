@@ -97,7 +97,8 @@ def start_workers(
         options["label_selector"] = dict(plan.labels)
     cluster.connect()
     if num is None and num_per_node is None:
-        plan = replace(plan, least=cluster.free_cpus(), most=cluster.free_cpus())
+        free = cluster.free_cpus()
+        plan = replace(plan, least=free, most=free)
     spec = GroupSpec(
         queue=name,
         group=group,

@@ -18,7 +18,8 @@ from ray.core.generated import autoscaler_pb2
 import honeydew_ray as honeydew
 from honeydew_ray import WorkerState
 
-_FAST_DETECTION = {"initial_delay_ms": 0, "period_ms": 1000, "timeout_ms": 500, "failure_threshold": 3}
+# A node that is gone is noticed within 2 s, one that is merely slow on a busy machine is left alone.
+_FAST_DETECTION = {"initial_delay_ms": 0, "period_ms": 500, "timeout_ms": 3000, "failure_threshold": 3}
 
 
 class Machines:
@@ -67,7 +68,7 @@ class Machines:
 
 
 @contextlib.contextmanager
-def machines(head_cpus: int = 4) -> Iterator[Machines]:
+def machines(head_cpus: int = 4, **head_options: Any) -> Iterator[Machines]:
     """A cluster that begins with a head node, and that this process is connected to."""
     names = {f"RAY_health_check_{name}": str(value) for name, value in _FAST_DETECTION.items()}
     before = {name: os.environ.get(name) for name in (*names, "RAY_ADDRESS")}
@@ -75,7 +76,9 @@ def machines(head_cpus: int = 4) -> Iterator[Machines]:
     os.environ.pop("RAY_ADDRESS", None)
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": head_cpus, "include_dashboard": False, "labels": {"zone": "head"}, "resources": {"head": 1}},
+        head_node_args={
+            "num_cpus": head_cpus, "include_dashboard": False, "labels": {"zone": "head"}, "resources": {"head": 1}, **head_options,
+        },
     )
     try:
         ray.init(address=cluster.address, log_to_driver=False)
@@ -87,11 +90,11 @@ def machines(head_cpus: int = 4) -> Iterator[Machines]:
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
-def until(reached: Callable[[], Any], within_s: float = 30.0) -> Any:
-    """Look until something is true, and return it."""
+def until(reached: Callable[[], Any], within_s: float = 30.0, tell: Callable[[], object] = lambda: "") -> Any:
+    """Look until something is true, and return it; ``tell`` says how things stand if it never is."""
     deadline = time.monotonic() + within_s
     while not (found := reached()):
-        assert time.monotonic() < deadline, f"not so within {within_s} s"
+        assert time.monotonic() < deadline, f"not so within {within_s} s; {tell()}"
         time.sleep(0.02)
     return found
 

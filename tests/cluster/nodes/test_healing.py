@@ -171,8 +171,11 @@ def test_ten_nodes_lost_and_added_again_under_load_lose_nothing(nodes: Machines,
         zone = "ab"[turn % 2]
         nodes.lose(nodes.zones[zone], graceful=turn % 3 > 0).join()
         nodes.zones[zone] = nodes.add(zone)
-    until(lambda: homes(queue) == dict.fromkeys(nodes.zones.values(), 2) and ready(queue) == 4)
-    done.set()
+    try:
+        whole = dict.fromkeys(nodes.zones.values(), 2)
+        until(lambda: homes(queue) == whole and ready(queue) == 4, tell=lambda: (nodes.zones, homes(queue), str(queue.status())))
+    finally:
+        done.set()
     producer.join()
     for job in acknowledged:
         job.result(timeout=60)
