@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import threading
 import time
 import uuid
 from collections.abc import Awaitable, Mapping
@@ -73,7 +74,8 @@ class WorkerGroup:
         self._started: asyncio.Future[None] | None = None
         self._stopping = False
         self._node = ray.get_runtime_context().get_node_id()
-        ray.get_runtime_context().current_actor.start.remote()  # so that a process that Ray restarted begins too
+        myself = ray.get_runtime_context().current_actor
+        threading.Thread(target=_start_surely, args=(myself,), name="honeydew-start", daemon=True).start()
 
     async def start(self) -> None:
         """Begin; again does nothing. Returns before the workers are up."""
@@ -331,6 +333,18 @@ def create(spec: GroupSpec) -> Any:
         "num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000, "enable_task_events": False,
     }
     return cluster.create_named(made, name, options, spec)
+
+
+def _start_surely(actor: Any) -> None:
+    """Have a group's process begin that Ray has restarted, too: while Ray counts it as restarting, its calls to itself fail."""
+    while True:
+        try:
+            ray.get(actor.start.remote())
+            return
+        except ActorUnavailableError:
+            time.sleep(_LOOK_FOR_QUEUE_S)
+        except RayError:  # it was ended meanwhile
+            return
 
 
 def start(actor: Any) -> None:

@@ -98,7 +98,7 @@ def test_a_node_is_lost_another_joins_and_every_job_ends() -> None:
     lost = re.search(r"all 80 jobs are done, those of node east that were lost with it a second time: ([12])\n", finished.output)
     assert lost is not None, finished
     rows = {line.split()[1]: line for line in finished.output.splitlines() if line.startswith("│")}
-    assert rows.keys() == {"north", "east", "south", "west"}, finished
+    assert rows.keys() >= {"north", "east", "south", "west"}, finished
     assert "80 of 80 jobs are done" in finished.output
 
 

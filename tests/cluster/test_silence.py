@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 import honeydew_ray as honeydew
-from honeydew_ray.actors import ray_transport
+from honeydew_ray.actors import ray_transport, worker_group
 from honeydew_ray.actors.ray_transport import RayTransport
 from honeydew_ray.actors.wire import pack
 from honeydew_ray.dispatchers.base import WorkerRef
@@ -140,3 +140,23 @@ def test_a_worker_that_stays_out_of_sight_is_killed_before_its_job_is_given_back
     [report] = issue(worker)
     assert isinstance(report, Lost) and report.failure.kind == "unresponsive"
     assert killed == [worker] * 3, "until Ray says that it is dead"
+
+
+def test_a_group_that_ray_counts_as_restarting_begins_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray fails the calls of a restarted actor to itself for a while; a group whose first call was lost would do nothing for ever."""
+    answers: list[Any] = [AWAY, AWAY, None]
+    calls: list[Any] = []
+
+    def get(_: Any) -> Any:
+        calls.append(answers.pop(0))
+        if calls[-1] is not None:
+            raise calls[-1]
+
+    class Group:
+        class start:
+            @staticmethod
+            def remote() -> None: ...
+
+    monkeypatch.setattr(worker_group.ray, "get", get)
+    worker_group._start_surely(Group)
+    assert answers == []
