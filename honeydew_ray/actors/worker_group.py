@@ -306,8 +306,11 @@ class WorkerGroup:
             self._serial += 1
             roster = Roster(self._spec.group, self._incarnation, self._serial, self._supervisor.views(),
                             self._spec.class_name, self._spec.methods, self._spec.prefetch, self._spec.worker.concurrency)
-            with contextlib.suppress(RayError):  # whoever attends the queue finds it again, and that counts as a change
+            try:
                 await self._queue.update_roster.remote(roster, dict(self._handles))
+            except RayError:  # it restarts, or a connection broke: tell it again
+                await asyncio.sleep(_LOOK_FOR_QUEUE_S)
+                self._changed.set()
 
     # --------------------------------------------------------------------------------------------
 
