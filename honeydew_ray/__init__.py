@@ -3,6 +3,7 @@
 from honeydew_ray.clock import Clock
 from honeydew_ray.decisions import Decision, Discard, MoveTo, Requeue
 from honeydew_ray.dispatchers.base import Dispatcher, WorkerRef
+from honeydew_ray.dispatchers.locality import Locality
 from honeydew_ray.dispatchers.lru import LRU
 from honeydew_ray.dispatchers.lru_node import LRUNode
 from honeydew_ray.dispatchers.mru import MRU
@@ -53,7 +54,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LRU", "MRU", "Abandon", "CancelOutcome", "Clock", "Decision", "Discard", "Dispatcher", "EnqueueUncertain",
     "ExponentialRetry", "Failure", "FailureMode", "HoneydewError", "InvalidTransition", "Job", "JobAbandoned", "JobCancelled",
-    "JobFailed", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord", "JobState", "LRUNode", "Log", "MemoryStore", "Move",
+    "JobFailed", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord", "JobState", "LRUNode", "Locality", "Log", "MemoryStore", "Move",
     "MoveTo", "NotInJob", "PayloadError", "Queue", "QueueAlreadyStarted", "QueueFull", "QueueLost", "QueueNotFound",
     "QueueStatus", "QueueSuspended", "ReplyNotRequested", "Requeue", "Retry", "SQLiteStore", "Store", "StoreDamaged",
     "StoreError", "StoreInUse", "Submitter", "SuccessMode", "UnknownMethod", "WorkerRef", "WorkerState", "WorkerStatus",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Literal
 
 from honeydew_ray import failpoints, lifecycle
 from honeydew_ray.clock import Clock
@@ -16,6 +16,9 @@ from honeydew_ray.monitor import CalledOff, Failed, Interrupted, Succeeded, Unha
 from honeydew_ray.policies import Caller
 from honeydew_ray.transport import Transport
 
+NodeLoss = Literal["redeliver", "fail"]
+"""What becomes of a job whose node is lost: it is redelivered, or the failure mode decides."""
+
 log = logging.getLogger("honeydew_ray")
 
 
@@ -26,12 +29,14 @@ class Judge:
     raises, hangs or answers nonsense, and a move that finds no queue, end in the dead list.
     """
 
-    def __init__(self, failure_mode: FailureMode, transport: Transport, caller: Caller, clock: Clock, max_redeliveries: int) -> None:
+    def __init__(self, failure_mode: FailureMode, transport: Transport, caller: Caller, clock: Clock, max_redeliveries: int,
+                 node_loss: NodeLoss = "redeliver") -> None:
         self._failure_mode = failure_mode
         self._transport = transport
         self._caller = caller
         self._clock = clock
         self._max_redeliveries = max_redeliveries
+        self._node_loss = node_loss
 
     async def judge(self, job: JobRecord, verdict: Verdict) -> JobRecord:
         """The record that the verdict leads to. Never raises for what user code does."""
@@ -48,6 +53,8 @@ class Judge:
                 return await self._failed(job, verdict.failure)
 
     async def _interrupted(self, job: JobRecord, failure: Failure) -> JobRecord:
+        if failure.kind == "node_lost" and self._node_loss == "fail":
+            return await self._failed(job, failure)
         if job.redeliveries < self._max_redeliveries:
             log.warning("job %s is redelivered: %s", job.id, failure, extra=_facts(job, failure))
             return lifecycle.redelivered(job, failure)

@@ -31,6 +31,7 @@ class Order(Enum):
     TIMEOUT = "timeout"
     CANCEL = "cancel"
     DRAIN = "drain"
+    FENCE = "fence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class JobMonitor:
         if self.ordered is not None or self.answered:
             return
         self.ordered = order
-        if self._in_company and order is not Order.DRAIN:
+        if self._in_company and order not in (Order.DRAIN, Order.FENCE):
             self._stopping = asyncio.ensure_future(self._stop())
         else:
             self._kill()
@@ -177,6 +178,9 @@ class JobMonitor:
             case Order.DRAIN:
                 text = "the worker was stopped, and the job did not end within shutdown_s"
                 return Interrupted(self._placed(Failure("exit", "WorkerStopped", text)))
+            case Order.FENCE:
+                text = "the worker neither answered nor computed for probe_timeout_s, and was killed"
+                return Interrupted(self._placed(Failure("unresponsive", "WorkerSilent", text)))
 
     def _placed(self, failure: Failure) -> Failure:
         return failure.of_attempt(self.job.attempt, self.worker.node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +31,10 @@ class Buffer(Protocol):
         """The bytes, as anything that supports the buffer protocol. May block."""
         ...
 
+    def nodes(self) -> Sequence[str]:
+        """The ids of the nodes that have the bytes in shared memory."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class HeldBuffer:
@@ -47,6 +51,10 @@ class HeldBuffer:
         """The bytes."""
         return self.data
 
+    def nodes(self) -> Sequence[str]:
+        """None: they are in this process alone."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Payload:
@@ -59,6 +67,14 @@ class Payload:
     def nbytes(self) -> int:
         """The size of the pickle and its buffers together."""
         return len(self.data) + sum(buffer.nbytes for buffer in self.buffers)
+
+    def bytes_by_node(self) -> dict[str, int]:
+        """How many bytes of its large buffers each node has in shared memory."""
+        found: dict[str, int] = {}
+        for buffer in self.buffers:
+            for node in buffer.nodes():
+                found[node] = found.get(node, 0) + buffer.nbytes
+        return found
 
     def load(self) -> Any:
         """Rebuild the value. Runs whatever code the pickle names: only workers and clients call this."""

@@ -23,6 +23,7 @@ from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.job_handle import Job
+from honeydew_ray.judge import NodeLoss
 from honeydew_ray.queue_core import QueuePolicy
 from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Page, Query, Store
@@ -287,6 +288,7 @@ def start_queue(
     suspended: bool | None = None,
     result_ttl_s: float = 600.0,
     max_redeliveries: int = 20,
+    node_loss: NodeLoss = "redeliver",
     ray_options: Mapping[str, Any] | None = None,
 ) -> Queue:
     """Start a queue in the cluster, connecting to Ray first if need be.
@@ -295,6 +297,7 @@ def start_queue(
     mode. ``suspended=None``: as the store remembers. Results are kept for ``result_ttl_s`` seconds
     for whoever asks (the last 10,000 and 64 MiB of them at most). A job given back more than
     ``max_redeliveries`` times through no fault of its own goes to the failure mode as ``poison``.
+    ``node_loss="fail"`` hands a job whose node is lost to the failure mode instead of redelivering it.
     ``ray_options`` places the queue's actor; without them a store whose files only this node can
     reach keeps the queue on this node, where Ray restarts it. Raises `QueueAlreadyStarted`, or what the store raises.
     """
@@ -303,9 +306,12 @@ def start_queue(
     _expect("dispatcher", dispatcher, Dispatcher, "LRUNode()")
     _expect("failure_mode", failure_mode, FailureMode, "Retry(times=3)")
     _expect("success_mode", success_mode, SuccessMode, "Log()")
+    if node_loss not in ("redeliver", "fail"):
+        raise refuse("start_queue", "node_loss", node_loss, '"redeliver" or "fail"', 'node_loss="fail"')
     policy = QueuePolicy(
         name, dispatcher or LRUNode(), failure_mode or Abandon(), suspended,
         expect_seconds("start_queue", "result_ttl_s", result_ttl_s), expect_count("start_queue", "max_redeliveries", max_redeliveries),
+        node_loss,
     )
     cluster.connect()
     options = dict(ray_options or {})

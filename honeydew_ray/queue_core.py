@@ -15,11 +15,11 @@ from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.floor import Floor
 from honeydew_ray.intake import Arrival, Intake
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
-from honeydew_ray.judge import Judge
+from honeydew_ray.judge import Judge, NodeLoss
 from honeydew_ray.monitor import Order
 from honeydew_ray.policies import Caller
 from honeydew_ray.replies import Replies
-from honeydew_ray.roster import Roster
+from honeydew_ray.roster import Load, Roster
 from honeydew_ray.settlement import FINAL_STATES
 from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Page, Query, Store
@@ -39,6 +39,7 @@ class QueuePolicy:
     suspended: bool | None = None  # None: as the store remembers
     result_ttl_s: float = 600.0
     max_redeliveries: int = 20
+    node_loss: NodeLoss = "redeliver"
 
 
 class QueueCore:
@@ -54,7 +55,7 @@ class QueueCore:
         self.suspended = False
         self.replies = Replies(policy.result_ttl_s)
         self.workforce = Workforce(policy.dispatcher)
-        judge = Judge(policy.failure_mode, transport, caller, clock, policy.max_redeliveries)
+        judge = Judge(policy.failure_mode, transport, caller, clock, policy.max_redeliveries, policy.node_loss)
         self.floor = Floor(store, transport, judge, clock, self.replies, self.workforce, tell_success)
         self._intake = Intake(policy.name, store, self.replies, self.workforce, self.floor.monitors)
         self._wanted_suspended = policy.suspended
@@ -172,10 +173,24 @@ class QueueCore:
         if monitor is not None and monitor.token == (job_id, attempt, incarnation):
             monitor.progress = progress
 
-    async def retire(self, worker_ids: list[str], shutdown_s: float) -> None:
+    async def load(self, group: str) -> Load:
+        """How much there is to do for a group whose size follows the backlog; nothing while the queue is suspended."""
+        counts = await self._mailbox.ask(self._store.counts)
+        return Load(0 if self.floor.shut else counts.pending, self.workforce.idle(group))
+
+    async def fence(self, worker_id: str) -> bool:
+        """A worker fell silent: have it killed, and the job in hand redelivered. Whether there was one."""
+        await self.floor.reattachment.clear()
+        in_hand = {monitor for lease in self.workforce.retire([worker_id]) for monitor in lease.open}
+        in_hand |= {monitor for monitor in self.floor.monitors.values() if monitor.worker.id == worker_id and not monitor.answered}
+        for monitor in in_hand:
+            monitor.end(Order.FENCE)
+        return bool(in_hand)
+
+    async def retire(self, worker_ids: list[str], shutdown_s: float | None) -> None:
         """Give these workers no more jobs; on return they run none.
 
-        A job in hand has ``shutdown_s`` seconds; then its worker is killed and it is redelivered.
+        A job in hand has ``shutdown_s`` seconds (None: as long as it takes); then its worker is killed and it is redelivered.
         """
         await self.floor.reattachment.clear()
         leases = self.workforce.retire(worker_ids)

@@ -43,6 +43,13 @@ class Roster:
     concurrency: int = 1  # how many jobs each of its workers runs at once
 
 
+class Load(NamedTuple):
+    """What a queue tells a group whose size follows it: jobs that wait, and by idle worker how many jobs it has had."""
+
+    waiting: int
+    idle: dict[str, int]
+
+
 class Spoilt(NamedTuple):
     """A worker whose state of this epoch must be made anew."""
 

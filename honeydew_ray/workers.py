@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from honeydew_ray import payload
@@ -14,6 +15,7 @@ from honeydew_ray.actors.worker_actor import WorkerSpec
 from honeydew_ray.actors.worker_group import GroupSpec
 from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse, refuse_type
 from honeydew_ray.errors import WorkersAlreadyStarted
+from honeydew_ray.plan_arguments import plan_of
 
 _RESERVED_OPTIONS = frozenset({
     "name", "namespace", "lifetime", "get_if_exists", "max_restarts", "max_task_retries", "max_concurrency",
@@ -25,12 +27,16 @@ def start_workers(
     name: str,
     cls: type[Any] | None = None,
     *args: Any,
-    num: int | None = None,
+    num: int | tuple[int, int] | None = None,
+    num_per_node: int | None = None,
+    nodes: Collection[str] | Mapping[str, str] | None = None,
     group: str = "default",
     ray_options: Mapping[str, Any] | None = None,
     init_retry_s: float = 5.0,
     init_timeout_s: float = 600.0,
     shutdown_s: float = 10.0,
+    idle_timeout_s: float = 60.0,
+    probe_timeout_s: float = 30.0,
     rebuild: Literal["always", "never"] | None = None,
     prefetch: Literal[1, "auto"] = 1,
     concurrency: int = 1,
@@ -39,17 +45,26 @@ def start_workers(
     """Start workers for a queue, which need not run yet; returns before they are ready.
 
     Each worker makes ``cls(*args, **kwargs)`` once and runs jobs on it, one at a time; without
-    ``cls`` the workers run plain functions. They live on after this process. ``num`` defaults to
-    the CPUs free in the cluster, at least 1; each worker reserves one CPU unless ``ray_options``
-    (as for Ray actors) say otherwise, and waits, shown as pending, while there is no room. Groups of
-    one queue share its jobs, whatever their class: a job may go to a worker of any of them.
+    ``cls`` the workers run plain functions. They live on after this process. Groups of one queue
+    share its jobs, whatever their class: a job may go to a worker of any of them.
+
+    ``num`` workers are spread over the cluster; by default as many as it has CPUs free, at least 1.
+    ``num=(2, 20)`` grows with the backlog, and shrinks again to those that have not been idle for
+    ``idle_timeout_s`` seconds; a running job is never ended for it. ``num_per_node``, instead, keeps
+    so many on each node, those that join included. ``nodes`` restricts where: ids, addresses or host
+    names, or labels that a node must have, ``nodes={"zone": "a"}``. Each worker reserves one CPU
+    unless ``ray_options`` (as for Ray actors: ``num_gpus``, ``memory``, ``resources`` ...) say
+    otherwise, and waits, shown as pending and seen by Ray's autoscaler, while there is no room. A
+    lost worker is replaced where there is room. The workers of a node that Ray drains take no new
+    job, finish what they have before its time is up, and are replaced at once.
 
     A worker whose ``__init__`` raises takes no job and tries again after ``init_retry_s`` seconds;
     a classmethod ``init_failed(cls, error)`` is asked first and may return other seconds. One whose
     ``__init__`` takes longer than ``init_timeout_s`` is killed. ``shutdown_s`` is how long a job in
     hand may go on when the workers are stopped. ``rebuild``: whether the state is made anew after a
     job failed, since it may have spoilt it; the default is "always" for workers that run one job at a
-    time, "never" for others.
+    time, "never" for others. A worker that neither answers nor computes for ``probe_timeout_s``
+    seconds is killed and replaced, and its job redelivered.
 
     ``prefetch="auto"`` sends a worker several jobs in one call while jobs of their methods have been
     short: up to 256, and up to 20 ms of work by what was measured. They still run one at a time.
@@ -76,11 +91,18 @@ def start_workers(
         raise refuse("start_workers", "prefetch", prefetch, expected, "concurrency=1")
     options = _check_options(ray_options)
     state = None if cls is None else payload.dumps_whole((cls, args, kwargs), f"the worker class {cls.__name__} or its arguments")
+    seconds = expect_seconds("start_workers", "idle_timeout_s", idle_timeout_s)
+    plan = plan_of(num, num_per_node, nodes, options, seconds)
+    if plan.labels:
+        options["label_selector"] = dict(plan.labels)
     cluster.connect()
+    if num is None and num_per_node is None:
+        free = cluster.free_cpus()
+        plan = replace(plan, least=free, most=free)
     spec = GroupSpec(
         queue=name,
         group=group,
-        num=cluster.free_cpus() if num is None else expect_count("start_workers", "num", num, least=1),
+        plan=plan,
         worker=WorkerSpec(name, state, rebuild or ("always" if concurrency == 1 else "never"), concurrency,
                           on_loop=concurrency > 1 or has_async_methods(cls)),
         class_name=None if cls is None else cls.__qualname__,
@@ -88,6 +110,7 @@ def start_workers(
         init_retry_s=expect_seconds("start_workers", "init_retry_s", init_retry_s),
         init_timeout_s=expect_seconds("start_workers", "init_timeout_s", init_timeout_s, positive=True),
         shutdown_s=expect_seconds("start_workers", "shutdown_s", shutdown_s),
+        probe_timeout_s=expect_seconds("start_workers", "probe_timeout_s", probe_timeout_s, positive=True),
         ray_options=options,
         prefetch=prefetch == "auto",
     )

@@ -28,6 +28,7 @@ class _Worker:
     closed: bool = False  # it takes nothing until it serves nothing: a job is to have it to itself
     spoilt: bool = False
     retiring: bool = False
+    jobs: int = 0  # how many it was given here
     serving: dict[Lease, None] = field(default_factory=dict[Lease, None])  # the oldest first
 
 
@@ -165,6 +166,7 @@ class Workforce:
         """A worker that was checked out has a lease."""
         member = self._workers[worker.id]
         member.serving[lease] = None
+        member.jobs += len(lease.monitors)
         if member.places > 1:
             self._release(member)
 
@@ -205,6 +207,19 @@ class Workforce:
             self._tell_dispatcher(self._dispatcher.remove, member.ref)
         self._note_change()
         return [lease for member in members for lease in member.serving]
+
+    def idle(self, group: str) -> dict[str, int]:
+        """The group's workers that are free, and how many jobs each has had."""
+        roster = self._rosters.get(group)
+        members = (self._workers.get(view.ref.id) for view in roster.workers) if roster is not None else ()
+        return {member.ref.id: member.jobs for member in members if member is not None and member.free and not member.serving}
+
+    def dismiss(self, worker_ids: Collection[str]) -> list[str]:
+        """Retire those of these workers that have no job in hand; their ids. Again, the same."""
+        members = [self._workers[worker_id] for worker_id in worker_ids if worker_id in self._workers]
+        leaving = [member.ref.id for member in members if (member.free or member.retiring) and not member.serving]
+        self.retire(leaving)
+        return leaving
 
     # -- what others ask ---------------------------------------------------------------------
 

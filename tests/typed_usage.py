@@ -23,6 +23,9 @@ def usage(photos: honeydew.Queue) -> None:
     assert_type(photos.submit(math.sqrt, 2).result(), float)
     assert_type(photos.options(delay_s=3).submit(Classifier.classify, b"photo"), honeydew.Job[str])
     assert_type(photos.submit(Classifier.classify, b"photo").move("other"), honeydew.Job[str])
+    photos.start_workers(Classifier, "weights", num=(0, 8), idle_timeout_s=30, nodes={"zone": "a"})
+    photos.start_workers(Classifier, "weights", num_per_node=2, nodes=["10.0.0.7"], probe_timeout_s=10)
+    honeydew.start_queue("photos", dispatcher=honeydew.Locality(), node_loss="fail")
     photos.submit(Classifier.classify, 42)  # pyright: ignore[reportCallIssue, reportArgumentType]
     photos.submit(Classifier.classify)  # pyright: ignore[reportCallIssue]
 

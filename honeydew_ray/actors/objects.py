@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.experimental.locations import get_local_object_locations
 
 from honeydew_ray.payload import HeldBuffer, Payload
 
@@ -25,6 +26,11 @@ class StoredBuffer:
         """The bytes, mapped and not copied where they are on this node."""
         value = ray.get(self.ref)
         return value if self.index is None else value[self.index]
+
+    def nodes(self) -> Sequence[str]:
+        """The nodes that have a copy, as far as this process knows, which is all of them if it owns the object."""
+        found: Any = get_local_object_locations([self.ref])
+        return [str(node) for node in found.get(self.ref, {}).get("node_ids", ())]
 
 
 def as_arguments(buffers: Sequence[pickle.PickleBuffer]) -> list[Any]:

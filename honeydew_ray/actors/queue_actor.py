@@ -21,7 +21,7 @@ from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot
 from honeydew_ray.payload import Buffer, Payload
 from honeydew_ray.policies import SuccessTeller, ThreadCaller
 from honeydew_ray.queue_core import QueueCore, QueuePolicy
-from honeydew_ray.roster import Roster, Spoilt
+from honeydew_ray.roster import Load, Roster, Spoilt
 from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Page, Query, Store
 from honeydew_ray.success_modes.base import SuccessMode
@@ -193,7 +193,16 @@ class QueueActor:
         """The group's workers whose state must be made anew, but for those it handles already, once there is one."""
         return await (await self._core()).workforce.spoilt(group, handled, patience_s)
 
-    async def retire(self, worker_ids: list[str], shutdown_s: float) -> None:
+    async def load(self, group: str) -> Load:
+        return await (await self._core()).load(group)
+
+    async def dismiss(self, worker_ids: Sequence[str]) -> list[str]:
+        return (await self._core()).workforce.dismiss(worker_ids)
+
+    async def fence(self, worker_id: str) -> bool:
+        return await (await self._core()).fence(worker_id)
+
+    async def retire(self, worker_ids: list[str], shutdown_s: float | None) -> None:
         await (await self._core()).retire(worker_ids, shutdown_s)
 
     async def remove_group(self, group: str) -> None:

@@ -89,7 +89,7 @@ class RayTransport:
             answers: list[bytes] = unpack(await running)
             return [await self._report(handle, token, answer) for token, answer in zip(tokens, answers, strict=True)]
         except ActorUnavailableError as error:
-            return [await self._fenced(worker, handle, error)] * len(tokens)
+            return await self._out_of_sight(worker, handle, tokens, error)
         except RayTaskError as error:  # not a job's: run() reports those; the call itself could not be made
             return [Raised(Failure.from_exception(error))] * len(tokens)
         except RayError as error:
@@ -175,6 +175,28 @@ class RayTransport:
                 await asyncio.sleep(_RETRY_S)
             except ActorDiedError as error:
                 raise HoneydewError(f"queue {queue!r} died while it was given jobs: {exception_text(error)}") from None
+
+    async def _out_of_sight(self, worker: WorkerRef, handle: Any, tokens: Sequence[Token], error: Exception) -> list[Report]:
+        """A connection broke, which is not a death: ask the worker what it has, until it answers, is dead, or has to be killed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _SILENCE_S
+        while loop.time() < deadline:
+            try:
+                answers: list[bytes | None] = await asyncio.wait_for(handle.take_back.remote(tokens), deadline - loop.time())
+                return [await self._answer(worker, handle, *pair) for pair in zip(tokens, answers, strict=True)]
+            except ActorUnavailableError:
+                await asyncio.sleep(_RETRY_S)
+            except asyncio.TimeoutError:
+                break
+            except RayError as death:
+                return await self._coroner.examine(worker, tokens, death)
+        return [await self._fenced(worker, handle, error)] * len(tokens)
+
+    async def _answer(self, worker: WorkerRef, handle: Any, token: Token, answer: bytes | None) -> Report:
+        """The report on an attempt that was asked back: if it runs, wait for its end."""
+        if answer is not None:
+            return await self._report(handle, token, answer)
+        return (await self._reports(worker, handle, [token], _until_answered(handle, token)))[0]
 
     async def _fenced(self, worker: WorkerRef, handle: Any, error: Exception) -> Report:
         """Out of sight is not dead: kill the worker, and return once it is known to be dead."""

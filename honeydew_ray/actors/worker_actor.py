@@ -147,6 +147,11 @@ class WorkerActor:
         return WhoAmI(context.get_node_id(), os.getpid(), texts, self._epoch, self._attempted)
 
     @ray.method(concurrency_group="control")
+    def pulse(self) -> float:
+        """The seconds of processor time that this process has used."""
+        return time.process_time()
+
+    @ray.method(concurrency_group="control")
     def watch(self) -> None:
         """Answer only when somebody else watches: the call that is pending hears of the process's death."""
         self._watcher.set()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import threading
+import time
 import uuid
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
@@ -12,20 +15,23 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayError
 
-from honeydew_ray.actors import autopsy, blackbox, cluster, names
-from honeydew_ray.actors.room import has_room
-from honeydew_ray.actors.worker_actor import InitFailed, WhoAmI, WorkerActor, WorkerSpec
+from honeydew_ray.actors import autopsy, blackbox, cluster, hiring, names, nodes
+from honeydew_ray.actors.probe import Probe
+from honeydew_ray.actors.worker_actor import InitFailed, WhoAmI, WorkerSpec
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.errors import QueueNotFound
 from honeydew_ray.failure import Failure, exception_text
-from honeydew_ray.roster import Roster, Spoilt
-from honeydew_ray.supervisor import Action, Init, Kill, Spawn, Supervisor
+from honeydew_ray.placement import NodeView, Place, Plan
+from honeydew_ray.roster import Load, Roster, Spoilt, WorkerView
+from honeydew_ray.staffing import Action, Dismiss, Fence, Init, Kill, Retire, Spawn
+from honeydew_ray.supervisor import Supervisor
 
 _LOOK_FOR_QUEUE_S = 0.25
 _RESTART_S = 15.0  # within which Ray has restarted a queue that died
 _ATTEND_S = 30.0
-_ROOM_CHECK_S = 1.0
-_CONTROL_THREADS = 8
+_LOOK_AT_NODES_S = 1.0
+_LOOK_AT_LOAD_S = 0.5
+_BEFORE_NODE_LEAVES_S = 1.0  # to redeliver a job that did not end in time
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +40,14 @@ class GroupSpec:
 
     queue: str
     group: str
-    num: int
+    plan: Plan
     worker: WorkerSpec
     class_name: str | None
     methods: frozenset[str] | None
     init_retry_s: float
     init_timeout_s: float
     shutdown_s: float
+    probe_timeout_s: float
     ray_options: Mapping[str, Any]
     prefetch: bool = False
 
@@ -56,7 +63,8 @@ class WorkerGroup:
         self._spec = spec
         self._incarnation = uuid.uuid4().hex[:12]
         self._serial = 0
-        self._supervisor = Supervisor(spec.num, spec.init_retry_s, self._new_id)
+        self._supervisor = Supervisor(spec.plan, spec.init_retry_s, self._new_id)
+        self._views: tuple[WorkerView, ...] = ()
         self._handles: dict[str, Any] = {}
         self._creations: set[asyncio.Future[Any]] = set()  # of actors, under way
         self._adopted: set[str] = set()  # workers that an earlier process of this group started
@@ -66,7 +74,8 @@ class WorkerGroup:
         self._started: asyncio.Future[None] | None = None
         self._stopping = False
         self._node = ray.get_runtime_context().get_node_id()
-        ray.get_runtime_context().current_actor.start.remote()  # so that a process that Ray restarted begins too
+        myself = ray.get_runtime_context().current_actor
+        threading.Thread(target=_start_surely, args=(myself,), name="honeydew-start", daemon=True).start()
 
     async def start(self) -> None:
         """Begin; again does nothing. Returns before the workers are up."""
@@ -103,12 +112,12 @@ class WorkerGroup:
     async def _start(self) -> None:
         actor_names = await asyncio.to_thread(cluster.actor_names)
         for worker_id in names.workers_among(actor_names, self._spec.queue, self._spec.group):
-            if names.slot_of(worker_id) < self._spec.num:
-                self._supervisor.adopted(names.slot_of(worker_id), worker_id)
-                self._adopted.add(worker_id)
+            self._supervisor.adopted(names.slot_of(worker_id), worker_id)
+            self._adopted.add(worker_id)
+        await self._see_nodes()
         self._do(self._supervisor.start())
-        self._spawn_task(self._keep_queue_told())
-        self._spawn_task(self._attend_queue())
+        for duty in (self._look_at_nodes, self._look_at_load, self._keep_queue_told, self._attend_queue):
+            self._spawn_task(duty())
 
     # -- what the supervisor decides -------------------------------------------------------------
 
@@ -121,25 +130,39 @@ class WorkerGroup:
                     self._spawn_task(self._init(action))
                 case Kill():
                     self._kill(action.worker_id)
-        self._changed.set()
+                case Retire():
+                    self._spawn_task(self._let_go(action))
+                case Dismiss():
+                    self._spawn_task(self._dismiss(action.worker_id))
+                case Fence():
+                    self._spawn_task(self._fence(action.worker_id))
+        views = self._supervisor.views()
+        if views != self._views:
+            self._views = views
+            self._changed.set()
 
     async def _bring_up(self, worker_id: str, delay_s: float) -> None:
         """Start a worker's process, and stay with it until it dies."""
         await asyncio.sleep(delay_s)
         if self._stopping:
             return
+        place = self._supervisor.place(worker_id)
+        self._do([])
+        if place is None:
+            return
+        probe: asyncio.Future[None] | None = None
         try:
-            handle = self._handles[worker_id] = await self._created(worker_id)
-            watch = self._spawn_task(self._check_room(worker_id))
-            try:
-                who = await self._who(handle)
-            finally:
-                watch.cancel()
+            handle = self._handles[worker_id] = await self._created(worker_id, place)
+            who = await self._who(handle)
             self._do(self._supervisor.spawned(worker_id, *who))
+            probe = self._spawn_task(self._probe(worker_id, Probe(handle, who.node, who.pid, self._node, self._spec.probe_timeout_s)))
             await self._watch(handle)
         except Exception as error:  # a RayError when it dies, others when Ray refuses its options
+            if probe is not None:
+                probe.cancel()
             self._kill(worker_id)  # should it live, nobody would find it again
             self._handles.pop(worker_id, None)
+            await self._see_nodes()  # its node may have died with it
             self._do(self._supervisor.died(worker_id, Failure("exit", "WorkerDied", exception_text(error).splitlines()[0])))
 
     async def _who(self, handle: Any) -> WhoAmI:
@@ -148,20 +171,19 @@ class WorkerGroup:
                 return await handle.who_am_i.remote()
             await asyncio.sleep(_LOOK_FOR_QUEUE_S)
 
-    async def _created(self, worker_id: str) -> Any:
-        creation = asyncio.ensure_future(asyncio.to_thread(self._create, worker_id))
+    async def _created(self, worker_id: str, place: Place) -> Any:
+        creation = asyncio.ensure_future(asyncio.to_thread(self._create, worker_id, place))
         self._creations.add(creation)
         try:
             return await creation
         finally:
             self._creations.discard(creation)
 
-    def _create(self, worker_id: str) -> Any:
+    def _create(self, worker_id: str, place: Place) -> Any:
         """The worker's actor: a new one, or the one that outlived an earlier process of this group."""
-        name = names.worker_actor(worker_id)
         if worker_id in self._adopted:
-            return ray.get_actor(name, namespace=names.NAMESPACE)
-        return _worker_class(self._spec.ray_options, name, self._spec.worker.concurrency).remote(worker_id, self._spec.worker)
+            return ray.get_actor(names.worker_actor(worker_id), namespace=names.NAMESPACE)
+        return hiring.hire(worker_id, self._spec.worker, self._spec.ray_options, place)
 
     async def _watch(self, handle: Any) -> None:
         """Returns by raising, when the worker dies."""
@@ -170,11 +192,10 @@ class WorkerGroup:
                 await handle.watch.remote()
             await asyncio.sleep(_LOOK_FOR_QUEUE_S)
 
-    async def _check_room(self, worker_id: str) -> None:
-        while True:
-            await asyncio.sleep(_ROOM_CHECK_S)
-            room = await asyncio.to_thread(has_room, self._spec.ray_options)
-            self._do(self._supervisor.no_room(worker_id, room))
+    async def _probe(self, worker_id: str, probe: Probe) -> None:
+        with contextlib.suppress(RayError):  # it died: whoever watches it hears of that too
+            while True:
+                self._do(self._supervisor.unheard(worker_id, *await probe.silence()))
 
     async def _init(self, init: Init) -> None:
         await asyncio.sleep(init.delay_s)
@@ -195,6 +216,37 @@ class WorkerGroup:
 
     def _init_overdue(self, init: Init) -> None:
         self._do(self._supervisor.init_overdue(init.worker_id, init.epoch, self._spec.init_timeout_s))
+
+    # -- letting workers go ------------------------------------------------------------------------
+
+    async def _let_go(self, retire: Retire) -> None:
+        """End a worker whose node leaves, once it has no job in hand or its time is up."""
+        within_s = None if math.isinf(retire.within_s) else max(retire.within_s - _BEFORE_NODE_LEAVES_S, 0.0)
+        await self._ask_queue("retire", [retire.worker_id], within_s)
+        self._kill(retire.worker_id)
+
+    async def _dismiss(self, worker_id: str) -> None:
+        """End a worker, unless it has a job in hand."""
+        if await self._ask_queue("dismiss", [worker_id]):
+            self._do(self._supervisor.dismissed(worker_id))
+
+    async def _fence(self, worker_id: str) -> None:
+        """End a worker that does not answer. The queue does so itself if it has a job in hand, which it then redelivers."""
+        worker = next((view.ref for view in self._supervisor.views() if view.ref.id == worker_id), None)
+        if not await self._ask_queue("fence", worker_id) and worker is not None:
+            await self._end(worker)
+
+    async def _ask_queue(self, method: str, *args: Any) -> Any:
+        """What the queue answers, through restarts of its process; None if it is gone."""
+        while not self._stopping:
+            try:
+                queue = self._queue or await asyncio.to_thread(cluster.find_queue, self._spec.queue)
+                return await getattr(queue, method).remote(*args)
+            except ActorUnavailableError:
+                await asyncio.sleep(_LOOK_FOR_QUEUE_S)
+            except (QueueNotFound, RayError):
+                return None
+        return None
 
     def _kill(self, worker_id: str) -> None:
         handle = self._handles.get(worker_id)
@@ -227,6 +279,24 @@ class WorkerGroup:
                 self._queue = None
                 await asyncio.sleep(_LOOK_FOR_QUEUE_S)
 
+    async def _look_at_nodes(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(_LOOK_AT_NODES_S)
+            await self._see_nodes()
+
+    async def _see_nodes(self) -> None:
+        with contextlib.suppress(Exception):  # the head node is away: look again
+            seen: list[NodeView] = await asyncio.to_thread(nodes.nodes)
+            self._do(self._supervisor.saw_nodes(seen, time.time()))
+
+    async def _look_at_load(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(_LOOK_AT_LOAD_S)
+            if self._supervisor.follows_load and self._queue is not None:
+                with contextlib.suppress(RayError):  # it is away: look again
+                    load: Load = await self._queue.load.remote(self._spec.group)
+                    self._do(self._supervisor.saw_load(load.waiting, load.idle, time.monotonic()))
+
     async def _keep_queue_told(self) -> None:
         while not self._stopping:
             await self._changed.wait()
@@ -236,8 +306,11 @@ class WorkerGroup:
             self._serial += 1
             roster = Roster(self._spec.group, self._incarnation, self._serial, self._supervisor.views(),
                             self._spec.class_name, self._spec.methods, self._spec.prefetch, self._spec.worker.concurrency)
-            with contextlib.suppress(RayError):  # whoever attends the queue finds it again, and that counts as a change
+            try:
                 await self._queue.update_roster.remote(roster, dict(self._handles))
+            except RayError:  # it restarts, or a connection broke: tell it again
+                await asyncio.sleep(_LOOK_FOR_QUEUE_S)
+                self._changed.set()
 
     # --------------------------------------------------------------------------------------------
 
@@ -251,27 +324,30 @@ class WorkerGroup:
         return task
 
 
-def _worker_class(ray_options: Mapping[str, Any], name: str, concurrency: int) -> Any:
-    """The worker's actor class with its options; raises what Ray raises for options it does not take."""
-    remote: Any = ray.remote  # its types do not know concurrency groups
-    decorate = remote(concurrency_groups={"control": _CONTROL_THREADS + concurrency - 1})  # each job in hand may be waited for
-    options: dict[str, Any] = {"num_cpus": 1, "max_concurrency": concurrency, **ray_options}
-    return decorate(WorkerActor).options(
-        name=name, namespace=names.NAMESPACE, lifetime="detached", max_restarts=0, max_task_retries=0, enable_task_events=False, **options)
-
-
 def create(spec: GroupSpec) -> Any:
     """Start a group's actor under its name.
 
     Raises `NameTaken` if a group of that name runs, `ValueError` or `TypeError` for options that Ray does not take.
     """
-    _worker_class(spec.ray_options, "check", spec.worker.concurrency)
+    hiring.check(spec.worker, spec.ray_options)
     made: Any = ray.remote(WorkerGroup)
     name = names.group_actor(spec.queue, spec.group)
     options: dict[str, Any] = {
         "num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000, "enable_task_events": False,
     }
     return cluster.create_named(made, name, options, spec)
+
+
+def _start_surely(actor: Any) -> None:
+    """Have a group's process begin that Ray has restarted, too: while Ray counts it as restarting, its calls to itself fail."""
+    while True:
+        try:
+            ray.get(actor.start.remote())
+            return
+        except ActorUnavailableError:
+            time.sleep(_LOOK_FOR_QUEUE_S)
+        except RayError:  # it was ended meanwhile
+            return
 
 
 def start(actor: Any) -> None:

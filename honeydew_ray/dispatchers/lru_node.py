@@ -54,9 +54,11 @@ class LRUNode(Dispatcher):
         self._available += 1
 
     def check_out(self, job: JobRecord) -> WorkerRef | None:
-        if not self._ready:
-            return None
-        node = self._nodes[self._ready.pop(0)[2]]
+        return self._take_from(self._nodes[self._ready[0][2]]) if self._ready else None
+
+    def _take_from(self, node: _Node) -> WorkerRef:
+        """Take a node's least recently used free worker; there is at least one."""
+        del self._ready[bisect_left(self._ready, node.turn)]
         worker, _ = node.free.popitem(last=False)
         node.last_used = self._tick()
         if node.free:

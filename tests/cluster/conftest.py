@@ -20,9 +20,13 @@ _NUMBERS = itertools.count(1)
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """A local Ray with room for all the workers of a test."""
-    cluster.connect("local", num_cpus=16, include_dashboard=False, log_to_driver=False)
+    connect()
     yield
     cluster.disconnect()
+
+
+def connect() -> None:
+    cluster.connect("local", num_cpus=16, include_dashboard=False, log_to_driver=False)
 
 
 @pytest.fixture

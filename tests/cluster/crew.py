@@ -80,7 +80,7 @@ class Crew:
         with Path(journal).open("a") as file:
             file.write(f"{line}\n")
 
-    def hold(self, started: Signal, finish: Signal) -> str:
+    def hold(self, started: Signal, finish: Signal, *_: Any) -> str:
         """Say that the job has started, and go on when told."""
         started.send(os.getpid())
         return finish.wait()
@@ -201,3 +201,14 @@ class WaitsToRebuild(Crew):
         if made == 1:
             entered.send()
             go_on.wait()
+
+
+def compute_without_a_break(seconds: float) -> float:
+    """Hold the interpreter for about so long: a builtin that loops in C lets no other thread run. How long it was."""
+    probe = 5_000_000
+    began = time.perf_counter()
+    sum(range(probe))
+    pace = probe / (time.perf_counter() - began)
+    began = time.perf_counter()
+    sum(range(int(pace * seconds)))
+    return time.perf_counter() - began

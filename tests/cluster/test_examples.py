@@ -92,8 +92,18 @@ def test_the_digits_are_read() -> None:
     assert float(accuracy[1]) > 90
 
 
+def test_a_node_is_lost_another_joins_and_every_job_ends() -> None:
+    finished = run_script(ROOT / "examples" / "global.py")
+    assert finished.code == 0, finished
+    lost = re.search(r"all 80 jobs are done, those of node east that were lost with it a second time: ([12])\n", finished.output)
+    assert lost is not None, finished
+    rows = {line.split()[1]: line for line in finished.output.splitlines() if line.startswith("│")}
+    assert rows.keys() >= {"north", "east", "south", "west"}, finished
+    assert "80 of 80 jobs are done" in finished.output
+
+
 def test_every_example_is_listed_and_has_a_test() -> None:
     files = {path.name for path in (ROOT / "examples").glob("*.py")}
-    assert files == {*EXPECTED, "progress_and_status.py", "digits.py"}
+    assert files == {*EXPECTED, "global.py", "progress_and_status.py", "digits.py"}
     listed = Path(ROOT, "examples", "README.md").read_text()
     assert all(f"[{name}]({name})" in listed for name in files)

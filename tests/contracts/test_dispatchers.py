@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from honeydew_ray.dispatchers.base import Dispatcher, WorkerRef
+from honeydew_ray.dispatchers.locality import Locality
 from honeydew_ray.dispatchers.lru import LRU
 from honeydew_ray.dispatchers.lru_node import LRUNode
 from honeydew_ray.dispatchers.mru import MRU
@@ -22,6 +23,11 @@ class TestMRU(DispatcherContract):
 class TestLRUNode(DispatcherContract):
     def make_dispatcher(self):
         return LRUNode()
+
+
+class TestLocality(DispatcherContract):
+    def make_dispatcher(self):
+        return Locality()
 
 
 class LabelDispatcher(Dispatcher):

@@ -17,6 +17,7 @@ from honeydew_ray.failure import Failure
 from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.job import JobId, JobRecord, JobSnapshot, JobState
+from honeydew_ray.judge import NodeLoss
 from honeydew_ray.policies import Caller, InlineCaller
 from honeydew_ray.queue_core import QueueCore, QueuePolicy
 from honeydew_ray.roster import Roster, WorkerView
@@ -134,11 +135,11 @@ class Bench:
     def __init__(self, failure_mode: FailureMode | None = None, *, name: str = "q", store: MemoryStore | None = None,
                  rig: Rig | None = None, dispatcher: Dispatcher | None = None, caller: Caller | None = None,
                  suspended: bool | None = None, result_ttl_s: float = 600.0, max_redeliveries: int = 20,
-                 tell_success: Any = None) -> None:
+                 node_loss: NodeLoss = "redeliver", tell_success: Any = None) -> None:
         self.clock = VirtualClock()
         self.store = MemoryStore() if store is None else store
         self.rig = Rig() if rig is None else rig
-        policy = QueuePolicy(name, dispatcher or LRU(), failure_mode or Abandon(), suspended, result_ttl_s, max_redeliveries)
+        policy = QueuePolicy(name, dispatcher or LRU(), failure_mode or Abandon(), suspended, result_ttl_s, max_redeliveries, node_loss)
         self.core = QueueCore(policy, self.store, self.rig, caller or InlineCaller(), self.clock, tell_success)
         self.rig.queues[name] = self.core
         self.group = Group(self.core)

@@ -125,7 +125,7 @@ def expected(order: Order, upon_kill: Report) -> type:
         return CalledOff
     if isinstance(upon_kill, NotStarted):
         return Unharmed
-    if isinstance(upon_kill, Lost) or order is Order.DRAIN:
+    if isinstance(upon_kill, Lost) or order in (Order.DRAIN, Order.FENCE):
         return Interrupted
     return Failed
 

@@ -7,16 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from honeydew_ray.failure import Failure
+from honeydew_ray.placement import NodeView, Plan
 from honeydew_ray.roster import WorkerView
+from honeydew_ray.staffing import Action, Init, Kill, Spawn
 from honeydew_ray.status import WorkerState
-from honeydew_ray.supervisor import Action, Init, Kill, Spawn, Supervisor
+from honeydew_ray.supervisor import Supervisor
 
 RETRY_S = 5.0
 DEAD = Failure("exit", "WorkerDied", "exit code 1")
 
 
 def supervisor(num: int = 1) -> Supervisor:
-    return Supervisor(num, RETRY_S, lambda slot, number: f"{slot}.{number}")
+    return Supervisor(Plan(num, num, demand={"CPU": 1.0}), RETRY_S, lambda slot, number: f"{slot}.{number}")
 
 
 def view(group: Supervisor, slot: int = 0) -> WorkerView:
@@ -141,15 +143,20 @@ def test_an_init_that_came_in_time_is_not_overdue() -> None:
 def test_a_worker_without_room_is_pending_until_there_is() -> None:
     group = supervisor()
     group.start()
-    group.no_room("0.1", room=False)
+    full, free = [NodeView("n1", total={"CPU": 1.0})], [NodeView("n1", total={"CPU": 1.0}, free={"CPU": 1.0})]
+    group.saw_nodes(full, 0.0)
+    assert group.place("0.1") is not None
+    group.saw_nodes(full, 1.0)
+    assert view(group).state is WorkerState.STARTING, "it may have taken the room itself, just now"
+    group.saw_nodes(full, 2.0)
     assert view(group).state is WorkerState.PENDING
-    group.no_room("0.1", room=True)
+    assert group.saw_nodes(free, 3.0) == [], "its process was asked for already"
     assert view(group).state is WorkerState.STARTING
-    group.no_room("0.1", room=False)
+    group.saw_nodes(full, 4.0)
     spawned(group)
     assert view(group).state is WorkerState.STARTING
     group.initialised("0.1", 1)
-    group.no_room("0.1", room=False)
+    group.saw_nodes(full, 5.0)
     assert view(group).state is WorkerState.IDLE, "it has its room"
 
 
@@ -169,7 +176,7 @@ def test_an_adopted_worker_that_is_spoilt_and_dies_is_treated_as_any_other() -> 
     group.start()
     group.spawned("0.old", "n2", 5, {}, 4)
     assert group.spoilt("0.old", 4) == [Init("0.old", 5)]
-    assert group.died("0.old", DEAD) == [Spawn("0.2", 0.0)]
+    assert group.died("0.old", DEAD) == [Spawn("0.1", 0.0)]
 
 
 def test_once_stopping_nothing_is_started_any_more() -> None:
@@ -190,7 +197,7 @@ EVENTS: dict[str, Callable[[Supervisor, str, int], list[Action]]] = {
     "init_overdue": lambda group, worker_id, epoch: group.init_overdue(worker_id, epoch, 1.0),
     "spoilt": lambda group, worker_id, epoch: group.spoilt(worker_id, epoch),
     "died": lambda group, worker_id, _: group.died(worker_id, DEAD),
-    "no_room": lambda group, worker_id, _: group.no_room(worker_id, False),
+    "unheard": lambda group, worker_id, _: group.unheard(worker_id, 30.0, 30.0),
 }
 
 
