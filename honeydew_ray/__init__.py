@@ -31,6 +31,7 @@ from honeydew_ray.errors import (
     WorkersAlreadyStarted,
     WorkersNotFound,
 )
+from honeydew_ray.executor import JobFuture, QueueExecutor, executor
 from honeydew_ray.failure import Failure
 from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
@@ -53,11 +54,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LRU", "MRU", "Abandon", "CancelOutcome", "Clock", "Decision", "Discard", "Dispatcher", "EnqueueUncertain",
-    "ExponentialRetry", "Failure", "FailureMode", "HoneydewError", "InvalidTransition", "Job", "JobAbandoned", "JobCancelled",
-    "JobFailed", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord", "JobState", "LRUNode", "Locality", "Log", "MemoryStore", "Move",
-    "MoveTo", "NotInJob", "PayloadError", "Queue", "QueueAlreadyStarted", "QueueFull", "QueueLost", "QueueNotFound",
-    "QueueStatus", "QueueSuspended", "ReplyNotRequested", "Requeue", "Retry", "SQLiteStore", "Store", "StoreDamaged",
-    "StoreError", "StoreInUse", "Submitter", "SuccessMode", "UnknownMethod", "WorkerRef", "WorkerState", "WorkerStatus",
-    "WorkersAlreadyStarted", "WorkersNotFound", "current_worker", "get_queue", "progress", "queues", "start_queue",
-    "start_workers", "stop_workers", "workers",
+    "ExponentialRetry", "Failure", "FailureMode", "HoneydewError", "InvalidTransition", "Job", "JobAbandoned",
+    "JobCancelled", "JobFailed", "JobFuture", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord", "JobState",
+    "LRUNode", "Locality", "Log", "MemoryStore", "Move", "MoveTo", "NotInJob", "PayloadError", "Queue",
+    "QueueAlreadyStarted", "QueueExecutor", "QueueFull", "QueueLost", "QueueNotFound", "QueueStatus", "QueueSuspended",
+    "ReplyNotRequested", "Requeue", "Retry", "SQLiteStore", "Store", "StoreDamaged", "StoreError", "StoreInUse",
+    "Submitter", "SuccessMode", "UnknownMethod", "WorkerRef", "WorkerState", "WorkerStatus", "WorkersAlreadyStarted",
+    "WorkersNotFound", "current_worker", "executor", "get_queue", "progress", "queues", "start_queue", "start_workers",
+    "stop_workers", "workers",
 ]

@@ -42,6 +42,7 @@ class Floor:
         self.settlement = Settlement(store, transport, judge, clock, replies, workforce, self.mailbox, self.background, tell_success)
         self.reattachment = Reattachment(store, transport, clock, self.mailbox, self.settlement, self._resume)
         self.monitors = self.settlement.monitors
+        self.made_room: Callable[[], None] = _nobody  # told when fewer jobs wait
         self.shut = True  # no attempt is issued: suspended, not open yet, or closed
         self._store = store
         self._transport = transport
@@ -85,6 +86,7 @@ class Floor:
             if not reserved.jobs:
                 return
             failpoints.hit("disp.post_reserve")
+            self.made_room()
             left_over = self._issue_all(reserved.jobs)
             if left_over:
                 await self._keep_waiting(left_over, reserved)
@@ -204,3 +206,7 @@ class Floor:
         elif await self._transport.wait_idle(worker):
             self._workforce.adopt(worker)
             self.look()
+
+
+def _nobody() -> None:
+    """Nobody is to be told."""

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from honeydew_ray.errors import QueueNotFound, UnknownMethod
+from honeydew_ray.errors import QueueFull, QueueNotFound, UnknownMethod
 from honeydew_ray.job import JobId, JobRecord, JobState
+from honeydew_ray.mailbox import Mailbox
 from honeydew_ray.monitor import JobMonitor
 from honeydew_ray.replies import Replies
 from honeydew_ray.stores.base import Store
@@ -20,17 +21,23 @@ class Arrival(NamedTuple):
     jobs: Sequence[JobRecord]
     moved: bool  # they come from another queue
     accepted: asyncio.Future[None]
+    patience_s: float = 0.0  # how long they may wait at the door of a full queue
 
 
 class Intake:
     """Takes custody of jobs, several callers' in one write to the store.
 
     A job whose id is known here - waiting, in hand, abandoned, or ended a while ago - changes
-    nothing; its end still goes to whoever submitted it again.
+    nothing; its end still goes to whoever submitted it again. With ``max_pending`` jobs waiting, new
+    ones wait at the door, in order of arrival, or are refused; jobs from other queues are not.
     """
 
-    def __init__(self, queue: str, store: Store, replies: Replies, workforce: Workforce, monitors: Mapping[JobId, JobMonitor]) -> None:
+    def __init__(self, queue: str, store: Store, replies: Replies, workforce: Workforce, monitors: Mapping[JobId, JobMonitor],
+                 mailbox: Mailbox, max_pending: int | None) -> None:
         self.closed = False
+        self._mailbox = mailbox
+        self._max_pending = max_pending
+        self._at_door: dict[int, Arrival] = {}  # by identity
         self._queue = queue
         self._store = store
         self._replies = replies
@@ -40,6 +47,8 @@ class Intake:
     async def take(self, arrivals: list[Arrival]) -> None:
         """A command: enqueue what may enter, and tell each caller."""
         accepted = [arrival for arrival in arrivals if self._may_enter(arrival)]
+        if self._max_pending is not None:
+            accepted = await self._with_room(accepted, self._max_pending)
         fresh = [job for arrival in accepted for job in arrival.jobs if self._is_fresh(job, arrival.moved)]
         for arrival in accepted:  # before custody: a job may end before its enqueue is known to have worked
             if arrival.jobs and arrival.jobs[0].client is not None:
@@ -56,6 +65,34 @@ class Intake:
         for arrival in accepted:
             self._accept(arrival, added)
 
+    def made_room(self) -> None:
+        """Fewer jobs wait: those at the door may try again."""
+        if self._at_door:
+            waiting = list(self._at_door.values())
+            self._at_door.clear()
+            for arrival in waiting:
+                self._mailbox.post(self.take, arrival)
+
+    async def _with_room(self, arrivals: list[Arrival], most: int) -> list[Arrival]:
+        counts = await self._store.counts()
+        room = most - counts.pending - counts.delayed
+        admitted: list[Arrival] = []
+        for arrival in arrivals:
+            fits = not self._at_door and (len(arrival.jobs) <= room or room == most)  # more than ever fit may enter an empty queue
+            if arrival.moved or fits:
+                admitted.append(arrival)
+                room -= len(arrival.jobs)
+            elif arrival.patience_s > 0:
+                self._at_door[id(arrival)] = arrival
+                asyncio.get_running_loop().call_later(arrival.patience_s, self._turn_away, arrival)
+            else:
+                self._turn_away(arrival)
+        return admitted
+
+    def _turn_away(self, arrival: Arrival) -> None:
+        self._at_door.pop(id(arrival), None)
+        _refuse(arrival, QueueFull(f"queue {self._queue!r} holds as many waiting jobs as it may, max_pending={self._max_pending}"))
+
     def _accept(self, arrival: Arrival, added: set[JobId]) -> None:
         for job in arrival.jobs:
             if job.client is not None and job.id not in added:
@@ -64,6 +101,8 @@ class Intake:
             arrival.accepted.set_result(None)
 
     def _may_enter(self, arrival: Arrival) -> bool:
+        if arrival.accepted.done():  # turned away, or its caller has left
+            return False
         if self.closed:
             _refuse(arrival, QueueNotFound(f"queue {self._queue!r} is stopping and takes no more jobs"))
             return False

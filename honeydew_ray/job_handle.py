@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar, cast
 
 from honeydew_ray import payload
@@ -83,6 +83,10 @@ class Job(Generic[T]):
         if self._waiter is not None:
             return self._waiter.settled
         return self._snapshot().state in _FINAL
+
+    def when_done(self, callback: Callable[[], None]) -> None:
+        """Call back when the job has ended and `result` returns or raises at once: from another thread, or now if it has."""
+        self._client.when_settled(self._follow(), callback)
 
     # -- how it stands ---------------------------------------------------------------------------
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from honeydew_ray import payload
 from honeydew_ray.actors import client, cluster, names, queue_actor
-from honeydew_ray.actors.client import Delivery, QueueClient, client_of
+from honeydew_ray.actors.client import QueueClient, client_of
 from honeydew_ray.actors.cluster import NameTaken
-from honeydew_ray.actors.objects import as_arguments
-from honeydew_ray.actors.queue_actor import QueueSpec, Row, Submission
+from honeydew_ray.actors.queue_actor import QueueSpec
 from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse, refuse_type
 from honeydew_ray.dispatchers.base import Dispatcher
 from honeydew_ray.dispatchers.lru_node import LRUNode
-from honeydew_ray.errors import EnqueueUncertain, QueueAlreadyStarted, QueueNotFound
+from honeydew_ray.errors import QueueAlreadyStarted, QueueNotFound
 from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.job_handle import Job
 from honeydew_ray.judge import NodeLoss
 from honeydew_ray.queue_core import QueuePolicy
+from honeydew_ray.shipper import Sent, Shipper, SubmitOptions
 from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Page, Query, Store
 from honeydew_ray.stores.memory import MemoryStore
@@ -41,32 +38,11 @@ _STOP_TIMEOUT_S = 60.0
 _GRACE_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitOptions:
-    """How jobs are submitted: see `Queue.options`."""
-
-    delay_s: float = 0.0
-    priority: int = 0
-    timeout_s: float | None = None
-    reply: bool = True
-    job_id: str | None = None
-    submit_timeout_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        expect_seconds("options", "delay_s", self.delay_s)
-        if isinstance(self.priority, bool) or not isinstance(self.priority, int):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise refuse_type("options", "priority", self.priority, "a whole number, higher runs first", "priority=5")
-        if self.timeout_s is not None:
-            expect_seconds("options", "timeout_s", self.timeout_s, positive=True)
-        if self.job_id is not None and (not isinstance(self.job_id, str) or not self.job_id):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise refuse("options", "job_id", self.job_id, "a string that is not empty", 'job_id="order-1234"')
-        expect_seconds("options", "submit_timeout_s", self.submit_timeout_s, positive=True)
-
-
 class Submitter:
     """Submits jobs to a queue, with one set of options."""
 
     def __init__(self, queue_client: QueueClient, options: SubmitOptions) -> None:
+        self.shipper = Shipper(queue_client, options)
         self._client = queue_client
         self._options = options
 
@@ -81,7 +57,7 @@ class Submitter:
 
         ``task`` is the name of a method of the worker class, the method itself
         (``Classifier.classify``), or a function. Raises, with nothing enqueued: `PayloadError` if an
-        argument cannot be pickled, `UnknownMethod`, `QueueNotFound`. Raises `EnqueueUncertain`,
+        argument cannot be pickled, `UnknownMethod`, `QueueNotFound`, `QueueFull`. Raises `EnqueueUncertain`,
         with the job's handle, if the queue did not answer within ``submit_timeout_s``.
         """
         return self._enqueue(task_of(task), [(args, kwargs)])[0]
@@ -95,8 +71,8 @@ class Submitter:
         self._refuse_one_id("submit_many")
         jobs: list[Job[Any]] = []
         task = task_of(task)
-        ahead: _Sent | None = None
-        for chunk in _chunks(iterables):  # one chunk is made while the one before is on its way
+        ahead: Sent | None = None
+        for chunk in _chunks(iterables, self._chunk()):  # one chunk is made while the one before is on its way
             if ahead is not None and ahead.delivery.large:
                 jobs += ahead.confirmed()
                 ahead = None
@@ -116,6 +92,10 @@ class Submitter:
         self._refuse_one_id("map")
         return self._map(task_of(task), iterables, window)
 
+    def _chunk(self) -> int:
+        """How many jobs go in one call: no more than a queue with a bound could take."""
+        return min(_CHUNK, self._client.max_pending or _CHUNK)
+
     def _refuse_one_id(self, where: str) -> None:
         if self._options.job_id is not None:
             expected = "no job_id, since two jobs of one id are one job"
@@ -127,7 +107,7 @@ class Submitter:
         refill = max(window // 2, 1)  # a half at a time, so that one call to the queue carries many jobs
         while True:
             if len(ahead) <= window - refill:
-                chunk = [(call, _NO_KWARGS) for call in itertools.islice(calls, min(refill, _CHUNK))]
+                chunk = [(call, _NO_KWARGS) for call in itertools.islice(calls, min(refill, self._chunk()))]
                 ahead.extend(self._enqueue(task, chunk) if chunk else ())
             if not ahead:
                 return
@@ -136,35 +116,8 @@ class Submitter:
     def _enqueue(self, task: Task, calls: list[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> list[Job[Any]]:
         return self._send(task, calls).confirmed()
 
-    def _send(self, task: Task, calls: list[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> _Sent:
-        options, queue_client = self._options, self._client
-        rows: list[Row] = []
-        buffers: list[Any] = []
-        for args, kwargs in calls:
-            data, large = payload.dumps_call(task.function, args, kwargs, f"the arguments of {task.name!r}")
-            buffers += as_arguments(large)
-            rows.append(Row(options.job_id or os.urandom(10).hex(), task.name, task.function is not None, data, len(large)))
-        waiters = [queue_client.expect(row.job_id) for row in rows] if options.reply else []
-        jobs = [Job[Any](queue_client, row.job_id, waiter=waiter, reply=options.reply)
-                for row, waiter in itertools.zip_longest(rows, waiters)]
-        common = Submission(queue_client.id if options.reply else None, options.delay_s, options.priority, options.timeout_s)
-        return _Sent(jobs, queue_client.deliver(common, rows, buffers, waiters, options.submit_timeout_s))
-
-
-class _Sent(NamedTuple):
-    """Jobs on their way to the queue."""
-
-    jobs: list[Job[Any]]
-    delivery: Delivery
-
-    def confirmed(self) -> list[Job[Any]]:
-        """The jobs, once the queue has custody of them."""
-        try:
-            self.delivery.confirm()
-        except EnqueueUncertain as error:
-            error.job = self.jobs[0] if len(self.jobs) == 1 else self.jobs
-            raise
-        return self.jobs
+    def _send(self, task: Task, calls: list[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> Sent:
+        return self.shipper.send([self.shipper.pack(task, args, kwargs) for args, kwargs in calls])
 
 
 class Queue(Submitter):
@@ -185,16 +138,18 @@ class Queue(Submitter):
         return self._client.queue
 
     def options(self, *, delay_s: float = 0.0, priority: int = 0, timeout_s: float | None = None, reply: bool = True,
-                job_id: str | None = None, submit_timeout_s: float = 30.0) -> Submitter:
+                job_id: str | None = None, submit_timeout_s: float = 30.0,
+                when_full: Literal["wait", "raise"] = "wait") -> Submitter:
         """How to submit: ``queue.options(delay_s=60).submit(...)``.
 
         ``delay_s``: not before so many seconds from now. ``priority``: higher runs first.
         ``timeout_s``: a job that runs longer is killed, with its worker, and the failure mode
         decides. ``reply=False``: nobody will ask for the result, so it is not sent. ``job_id``: an
         id of your own; two jobs of one id are one job. ``submit_timeout_s``: how long ``submit``
-        tries to reach the queue.
+        tries to reach the queue, and waits for room in one that is full, before it raises `QueueFull`;
+        ``when_full="raise"``: it does not wait for room.
         """
-        return Submitter(self._client, SubmitOptions(delay_s, priority, timeout_s, reply, job_id, submit_timeout_s))
+        return Submitter(self._client, SubmitOptions(delay_s, priority, timeout_s, reply, job_id, submit_timeout_s, when_full))
 
     def job(self, job_id: JobId) -> Job[Any]:
         """A handle on a job by its id, whoever submitted it."""
@@ -288,6 +243,7 @@ def start_queue(
     suspended: bool | None = None,
     result_ttl_s: float = 600.0,
     max_redeliveries: int = 20,
+    max_pending: int | None = None,
     node_loss: NodeLoss = "redeliver",
     ray_options: Mapping[str, Any] | None = None,
 ) -> Queue:
@@ -297,6 +253,7 @@ def start_queue(
     mode. ``suspended=None``: as the store remembers. Results are kept for ``result_ttl_s`` seconds
     for whoever asks (the last 10,000 and 64 MiB of them at most). A job given back more than
     ``max_redeliveries`` times through no fault of its own goes to the failure mode as ``poison``.
+    ``max_pending``: with so many jobs waiting, delayed ones too, `Submitter.submit` waits or raises `QueueFull`.
     ``node_loss="fail"`` hands a job whose node is lost to the failure mode instead of redelivering it.
     ``ray_options`` places the queue's actor; without them a store whose files only this node can
     reach keeps the queue on this node, where Ray restarts it. Raises `QueueAlreadyStarted`, or what the store raises.
@@ -311,7 +268,7 @@ def start_queue(
     policy = QueuePolicy(
         name, dispatcher or LRUNode(), failure_mode or Abandon(), suspended,
         expect_seconds("start_queue", "result_ttl_s", result_ttl_s), expect_count("start_queue", "max_redeliveries", max_redeliveries),
-        node_loss,
+        node_loss, None if max_pending is None else expect_count("start_queue", "max_pending", max_pending, least=1),
     )
     cluster.connect()
     options = dict(ray_options or {})
@@ -348,9 +305,9 @@ def _expect(what: str, value: object, family: type, example: str) -> None:
         raise refuse_type("start_queue", what, value, hint, f"{what}={example}")
 
 
-def _chunks(iterables: tuple[Iterable[Any], ...]) -> Iterator[list[tuple[tuple[Any, ...], Mapping[str, Any]]]]:
+def _chunks(iterables: tuple[Iterable[Any], ...], size: int) -> Iterator[list[tuple[tuple[Any, ...], Mapping[str, Any]]]]:
     calls = zip(*iterables, strict=False)
-    while chunk := [(call, _NO_KWARGS) for call in itertools.islice(calls, _CHUNK)]:
+    while chunk := [(call, _NO_KWARGS) for call in itertools.islice(calls, size)]:
         yield chunk
 
 

@@ -40,6 +40,7 @@ class QueuePolicy:
     result_ttl_s: float = 600.0
     max_redeliveries: int = 20
     node_loss: NodeLoss = "redeliver"
+    max_pending: int | None = None  # jobs that wait; more are kept at the door
 
 
 class QueueCore:
@@ -57,7 +58,8 @@ class QueueCore:
         self.workforce = Workforce(policy.dispatcher)
         judge = Judge(policy.failure_mode, transport, caller, clock, policy.max_redeliveries, policy.node_loss)
         self.floor = Floor(store, transport, judge, clock, self.replies, self.workforce, tell_success)
-        self._intake = Intake(policy.name, store, self.replies, self.workforce, self.floor.monitors)
+        self._intake = Intake(policy.name, store, self.replies, self.workforce, self.floor.monitors, self.floor.mailbox, policy.max_pending)
+        self.floor.made_room = self._intake.made_room
         self._wanted_suspended = policy.suspended
         self._store = store
         self._transport = transport
@@ -83,16 +85,17 @@ class QueueCore:
 
     # -- clients -----------------------------------------------------------------------------
 
-    async def enqueue(self, jobs: Sequence[JobRecord], moved: bool = False) -> None:
+    async def enqueue(self, jobs: Sequence[JobRecord], moved: bool = False, patience_s: float = 0.0) -> None:
         """Take custody of jobs, all or none; a job whose id is known here changes nothing.
 
         ``moved`` says that they come from another queue; one that had left here for there may
-        return. Raises `UnknownMethod` if no worker has the method, `QueueNotFound` if the queue is stopping.
+        return. Raises `UnknownMethod` if no worker has the method, `QueueNotFound` if the queue is stopping,
+        `QueueFull` if there is no room for them within ``patience_s``.
         """
         if moved:
             await self._departed(jobs)
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._mailbox.put(self._intake.take, Arrival(jobs, moved, accepted))
+        await self._mailbox.put(self._intake.take, Arrival(jobs, moved, accepted, patience_s))
         await accepted
 
     async def cancel(self, job_id: JobId, running: bool = False) -> CancelOutcome:
@@ -251,6 +254,7 @@ class QueueCore:
         if outcome is CancelOutcome.CANCELLED:
             self.replies.ended(lifecycle.cancelled(page.jobs[0], self._clock.now()))
             self.floor.settlement.emptied.set()
+            self._intake.made_room()
         return outcome
 
     async def _departed(self, jobs: Sequence[JobRecord]) -> None:
@@ -280,6 +284,7 @@ class QueueCore:
         now = self._clock.now()
         reserved = await self._store.reserve(1, now, only=job_id)
         if reserved.jobs:
+            self._intake.made_room()
             return reserved.jobs[0]
         page = await self._store.page(Query(ids=[job_id], state=JobState.IN_PROGRESS))
         if page.jobs:

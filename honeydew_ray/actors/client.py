@@ -19,7 +19,7 @@ from honeydew_ray.actors import cluster, names
 from honeydew_ray.actors.queue_actor import Collected, QueueInfo, Row, Submission
 from honeydew_ray.actors.ray_transport import unwrapped
 from honeydew_ray.actors.wire import pack, unpack
-from honeydew_ray.errors import EnqueueUncertain, HoneydewError, JobNotFound, QueueLost, QueueNotFound
+from honeydew_ray.errors import EnqueueUncertain, HoneydewError, JobNotFound, QueueFull, QueueLost, QueueNotFound
 from honeydew_ray.job import JobId, JobSnapshot
 
 _PATIENCE_S = 30.0
@@ -50,13 +50,14 @@ class Delivery:
     """Jobs on their way to a queue."""
 
     def __init__(self, queue: str, actor: Any, submission: bytes, buffers: Sequence[Any], waiters: Sequence[Waiter], timeout_s: float,
-                 gone: Callable[[], QueueNotFound]) -> None:
+                 patience_s: float, gone: Callable[[], QueueNotFound]) -> None:
         self._queue = queue
         self._actor = actor
         self._submission = submission
         self._buffers = buffers
         self._waiters = waiters
         self._timeout_s = timeout_s
+        self._patience_s = patience_s
         self._gone = gone
         self._deadline = time.monotonic() + timeout_s
         self.large = bool(buffers)  # what is sent after it may arrive before it
@@ -77,7 +78,10 @@ class Delivery:
             try:
                 incarnation: str = ray.get(self._sent, timeout=left)
             except RayTaskError as error:
-                raise unwrapped(error) from None
+                refusal = unwrapped(error)
+                if not isinstance(refusal, QueueFull) or self._patience_s <= 0 or self._deadline - time.monotonic() < self._patience_s:
+                    raise refusal from None
+                self._sent = self._send()
             except (ActorUnavailableError, GetTimeoutError):
                 unclear = True
                 time.sleep(_RETRY_S)
@@ -107,6 +111,7 @@ class QueueClient:
         self.actor = actor
         self.id = uuid.uuid4().hex[:16]
         self._durable = info.durable
+        self.max_pending = info.max_pending
         self._incarnation = info.incarnation
         self._waiters: weakref.WeakValueDictionary[JobId, Waiter] = weakref.WeakValueDictionary()
         self._changed = threading.Condition()
@@ -141,7 +146,7 @@ class QueueClient:
         """Send jobs to the queue; it has custody once the delivery is confirmed."""
         self._check_connection()
         submission = pack((tuple(common), [tuple(row) for row in rows]))
-        return Delivery(self.queue, self.actor, submission, buffers, waiters, timeout_s, self._gone)
+        return Delivery(self.queue, self.actor, submission, buffers, waiters, timeout_s, common.patience_s, self._gone)
 
     # -- waiting ---------------------------------------------------------------------------------
 

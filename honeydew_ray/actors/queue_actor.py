@@ -45,6 +45,7 @@ class Submission(NamedTuple):
     delay_s: float
     priority: int
     timeout_s: float | None
+    patience_s: float = 0.0  # how long they may wait at the door of a full queue
 
 
 class Row(NamedTuple):
@@ -71,6 +72,7 @@ class QueueInfo(NamedTuple):
 
     incarnation: str
     durable: bool
+    max_pending: int | None = None
 
 
 class QueueActor:
@@ -90,7 +92,7 @@ class QueueActor:
     async def start(self) -> QueueInfo:
         """Open the store; what it raises is the caller's."""
         core = await self._core()
-        return QueueInfo(core.incarnation, self._spec.store.durable)
+        return QueueInfo(core.incarnation, self._spec.store.durable, self._spec.policy.max_pending)
 
     # -- jobs ----------------------------------------------------------------------------------
 
@@ -102,7 +104,7 @@ class QueueActor:
         now = self._clock.now()
         owned = iter(self._keep(buffers)) if buffers else iter(())
         jobs = [self._new_job(common, Row(*row), owned, now) for row in rows]
-        await core.enqueue(jobs)
+        await core.enqueue(jobs, patience_s=common.patience_s)
         return core.incarnation
 
     async def arrive(self, jobs: Sequence[JobRecord], counts: Sequence[int], *buffers: Any) -> None:

@@ -20,6 +20,13 @@ Start = Callable[..., honeydew.Queue]
 NewSignal = Callable[[], Signal]
 
 
+def _mark(path: str, number: int) -> int:
+    """Note a number in a file; how often it is there."""
+    with Path(path).open("a") as file:
+        file.write(f"{number}\n")
+    return Path(path).read_text().splitlines().count(str(number))
+
+
 class Quick:
     """Jobs that take no time, and some that go wrong."""
 
@@ -28,9 +35,7 @@ class Quick:
 
     def mark(self, path: str, index: int, killer: int) -> int:
         """Note the start; the killer ends its process the first time."""
-        with Path(path).open("a") as file:
-            file.write(f"{index}\n")
-        if index == killer and Path(path).read_text().splitlines().count(str(index)) == 1:
+        if _mark(path, index) == 1 and index == killer:
             os.kill(os.getpid(), signal.SIGKILL)
         return index
 
@@ -108,9 +113,7 @@ class Juggler:
 
     async def hold_once(self, path: str, number: int) -> int:
         """Note the start; hold on to the end of the worker at the first."""
-        with Path(path).open("a") as file:
-            file.write(f"{number}\n")
-        if Path(path).read_text().splitlines().count(str(number)) == 1:
+        if _mark(path, number) == 1:
             await asyncio.Event().wait()
         return number
 

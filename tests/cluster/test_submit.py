@@ -172,3 +172,16 @@ def test_unknown_jobs_and_queues(crew: honeydew.Queue) -> None:
         _ = crew.job("never").state
     with pytest.raises(honeydew.QueueNotFound, match=crew.name):
         honeydew.get_queue("never")
+
+
+def test_a_full_queue_makes_submit_wait_or_raise(new_queue: Start, new_signal: Callable[[], Signal]) -> None:
+    queue = new_queue(max_pending=2, suspended=True)
+    jobs = queue.submit_many(math.sqrt, [1.0, 4.0])
+    with pytest.raises(honeydew.QueueFull, match="max_pending=2"):
+        queue.options(when_full="raise").submit(math.sqrt, 9.0)
+    with pytest.raises(honeydew.QueueFull):
+        queue.options(submit_timeout_s=0.5).submit(math.sqrt, 9.0)
+    assert queue.status().pending == 2
+    queue.start_workers(num=1)
+    queue.resume()
+    assert [job.result(timeout=60) for job in [*jobs, *queue.submit_many(math.sqrt, [float(n) for n in range(20)])]][:3] == [1.0, 2.0, 0.0]

@@ -135,11 +135,13 @@ class Bench:
     def __init__(self, failure_mode: FailureMode | None = None, *, name: str = "q", store: MemoryStore | None = None,
                  rig: Rig | None = None, dispatcher: Dispatcher | None = None, caller: Caller | None = None,
                  suspended: bool | None = None, result_ttl_s: float = 600.0, max_redeliveries: int = 20,
-                 node_loss: NodeLoss = "redeliver", tell_success: Any = None) -> None:
+                 node_loss: NodeLoss = "redeliver", tell_success: Any = None,
+                 max_pending: int | None = None) -> None:
         self.clock = VirtualClock()
         self.store = MemoryStore() if store is None else store
         self.rig = Rig() if rig is None else rig
-        policy = QueuePolicy(name, dispatcher or LRU(), failure_mode or Abandon(), suspended, result_ttl_s, max_redeliveries, node_loss)
+        policy = QueuePolicy(name, dispatcher or LRU(), failure_mode or Abandon(), suspended, result_ttl_s, max_redeliveries, node_loss,
+                             max_pending)
         self.core = QueueCore(policy, self.store, self.rig, caller or InlineCaller(), self.clock, tell_success)
         self.rig.queues[name] = self.core
         self.group = Group(self.core)

@@ -1,0 +1,131 @@
+"""A queue that holds as many waiting jobs as it may."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from honeydew_ray.errors import QueueFull, QueueNotFound
+from honeydew_ray.job import JobState
+from tests.unit.harness import TICK, Bench, now, virtual
+
+
+async def enqueue(bench: Bench, *scripts: str, patience_s: float = 0.0) -> list[str]:
+    jobs = [bench.job(script) for script in scripts]
+    await bench.core.enqueue(jobs, patience_s=patience_s)
+    return [job.id for job in jobs]
+
+
+@virtual
+async def test_a_full_queue_refuses_and_keeps_nothing_of_it() -> None:
+    bench = await Bench(max_pending=3).open()
+    await enqueue(bench, "ok", "ok", "ok")
+    with pytest.raises(QueueFull, match="max_pending=3"):
+        await enqueue(bench, "ok")
+    assert (await bench.core.status()).pending == 3
+
+
+@virtual
+async def test_all_or_none_enter() -> None:
+    bench = await Bench(max_pending=3).open()
+    await enqueue(bench, "ok", "ok")
+    with pytest.raises(QueueFull):
+        await enqueue(bench, "ok", "ok")
+    await enqueue(bench, "ok")
+    assert (await bench.core.status()).pending == 3
+
+
+@virtual
+async def test_delayed_jobs_count_and_running_ones_do_not() -> None:
+    bench = await Bench(max_pending=2).open(workers=1)
+    await enqueue(bench, "sleep 100")
+    await bench.submit(delay_s=50)
+    await enqueue(bench, "ok")
+    with pytest.raises(QueueFull):
+        await enqueue(bench, "ok")
+
+
+@virtual
+async def test_those_at_the_door_enter_in_order_when_there_is_room() -> None:
+    bench = await Bench(max_pending=1).open(workers=1)
+    first = await enqueue(bench, "sleep 1", patience_s=0)
+    entered: list[str] = []
+
+    async def wait(number: int) -> None:
+        entered.extend(await enqueue(bench, "sleep 1", patience_s=60))
+
+    waiting = [asyncio.ensure_future(wait(number)) for number in range(5)]
+    await asyncio.sleep(TICK)
+    assert len(entered) == 1
+    await asyncio.gather(*waiting)
+    assert now() == pytest.approx(4, abs=0.1)
+    assert await bench.ends([*first, *entered]) == [JobState.DONE] * 6
+    assert bench.started() == [*first, *entered]
+
+
+@virtual
+async def test_patience_ends_after_its_time_however_often_there_was_hope() -> None:
+    bench = await Bench(max_pending=2).open(workers=1)
+    ids = await enqueue(bench, "sleep 100", "ok", "ok")
+    waiting = asyncio.ensure_future(enqueue(bench, "ok", "ok", patience_s=5))
+    await asyncio.sleep(3)
+    await bench.core.cancel(ids[1])
+    with pytest.raises(QueueFull):
+        await waiting
+    assert now() == pytest.approx(5, abs=0.01)
+    await asyncio.sleep(1000)
+    assert bench.started() == [ids[0], ids[2]], "what was turned away does not come in later"
+
+
+@virtual
+async def test_nobody_overtakes_who_waits_at_the_door() -> None:
+    bench = await Bench(max_pending=2).open()
+    await enqueue(bench, "ok")
+    large = asyncio.ensure_future(enqueue(bench, "ok", "ok", patience_s=60))
+    await asyncio.sleep(1)
+    with pytest.raises(QueueFull):
+        await enqueue(bench, "ok")
+    await bench.group.ready("w1")
+    await large
+
+
+@virtual
+async def test_more_than_ever_fit_enter_an_empty_queue() -> None:
+    bench = await Bench(max_pending=2).open()
+    await enqueue(bench, "ok", "ok", "ok")
+    assert (await bench.core.status()).pending == 3
+
+
+@pytest.mark.parametrize("leave", ["cancel", "move"])
+@virtual
+async def test_a_job_that_leaves_makes_room(leave: str) -> None:
+    bench = await Bench(max_pending=1).open()
+    other = await Bench(name="other", rig=bench.rig).open()
+    job_id, = await enqueue(bench, "ok")
+    waiting = asyncio.ensure_future(enqueue(bench, "ok", patience_s=60))
+    await asyncio.sleep(1)
+    await (bench.core.cancel(job_id) if leave == "cancel" else bench.core.move(job_id, other.core.name))
+    await waiting
+    assert now() < 2
+
+
+@virtual
+async def test_jobs_from_other_queues_are_not_refused() -> None:
+    bench = await Bench(max_pending=1).open()
+    other = await Bench(name="other", rig=bench.rig).open()
+    await enqueue(bench, "ok")
+    moved = await other.submit(id="from there")
+    await other.core.move(moved, bench.core.name)
+    assert (await bench.core.status()).pending == 2
+
+
+@virtual
+async def test_a_queue_that_stops_turns_away_who_waits_at_its_door() -> None:
+    bench = await Bench(max_pending=1).open()
+    await enqueue(bench, "ok")
+    waiting = asyncio.ensure_future(enqueue(bench, "ok", patience_s=60))
+    await asyncio.sleep(1)
+    await bench.core.close()
+    with pytest.raises((QueueFull, QueueNotFound)):
+        await waiting
