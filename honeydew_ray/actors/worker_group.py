@@ -306,8 +306,10 @@ class WorkerGroup:
             self._serial += 1
             roster = Roster(self._spec.group, self._incarnation, self._serial, self._supervisor.views(),
                             self._spec.class_name, self._spec.methods, self._spec.prefetch, self._spec.worker.concurrency)
+            began = time.monotonic()
             try:
                 await self._queue.update_roster.remote(roster, dict(self._handles))
+                await asyncio.sleep(time.monotonic() - began)  # a large group that starts has much to tell: half of the time will do
             except RayError:  # it restarts, or a connection broke: tell it again
                 await asyncio.sleep(_LOOK_FOR_QUEUE_S)
                 self._changed.set()
