@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from honeydew_ray.actors import autopsy, blackbox, cluster, hiring, names, nodes
 from honeydew_ray.actors.probe import Probe
@@ -81,7 +81,11 @@ class WorkerGroup:
         """Begin; again does nothing. Returns before the workers are up."""
         if self._started is None:
             self._started = asyncio.ensure_future(self._start())
-        await self._started
+        try:
+            await self._started
+        except Exception:  # the head node is away
+            self._started = None
+            raise
 
     async def stop(self) -> None:
         """End the workers: a job in hand has ``shutdown_s`` to finish, then it goes back to its queue."""
@@ -350,7 +354,7 @@ def _start_surely(actor: Any) -> None:
         try:
             ray.get(actor.start.remote())
             return
-        except ActorUnavailableError:
+        except (ActorUnavailableError, RayTaskError):
             time.sleep(_LOOK_FOR_QUEUE_S)
         except RayError:  # it was ended meanwhile
             return
