@@ -189,7 +189,8 @@ class QueueActor:
         core = await self._core()
         self._transport.know(handles)
         if core.update_roster(roster):
-            self._transport.forget_all_but(set(handles), names.worker_prefix(core.name, roster.group))
+            there = {view.ref.id for view in roster.workers}  # a group that was restarted may have no handles yet
+            self._transport.forget_all_but(there | set(handles), names.worker_prefix(core.name, roster.group))
 
     async def attend(self, group: str, handled: Sequence[Spoilt], patience_s: float) -> list[Spoilt]:
         """The group's workers whose state must be made anew, but for those it handles already, once there is one."""

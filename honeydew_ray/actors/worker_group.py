@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from honeydew_ray.actors import autopsy, blackbox, cluster, hiring, names, nodes
 from honeydew_ray.actors.probe import Probe
@@ -81,21 +81,27 @@ class WorkerGroup:
         """Begin; again does nothing. Returns before the workers are up."""
         if self._started is None:
             self._started = asyncio.ensure_future(self._start())
-        await self._started
+        try:
+            await self._started
+        except Exception:  # the head node is away
+            self._started = None
+            raise
 
     async def stop(self) -> None:
         """End the workers: a job in hand has ``shutdown_s`` to finish, then it goes back to its queue."""
+        await self.start()  # a process that Ray has just restarted knows its workers only then
         self._stopping = True
         await asyncio.gather(*self._creations, return_exceptions=True)  # a detached actor without a handle could not be ended
         worker_ids = self._supervisor.stopping()
+        queue: Any = None
         with contextlib.suppress(QueueNotFound):
             queue = self._queue or await asyncio.to_thread(cluster.find_queue, self._spec.queue)  # None while it restarts
             await self._retire(queue, worker_ids)
         await asyncio.gather(*(self._end(view.ref) for view in self._supervisor.views()))
         await asyncio.to_thread(blackbox.sweep, names.worker_prefix(self._spec.queue, self._spec.group))
-        if self._queue is not None:
+        if queue is not None:
             with contextlib.suppress(RayError):
-                await self._queue.remove_group.remote(self._spec.group)
+                await queue.remove_group.remote(self._spec.group)
 
     async def _retire(self, queue: Any, worker_ids: list[str]) -> None:
         """Have the queue take its jobs back; a queue that is away is waited for, one that is gone has nothing to take back."""
@@ -256,6 +262,8 @@ class WorkerGroup:
 
     async def _end(self, worker: WorkerRef) -> None:
         """Kill a worker and return when its process has ended."""
+        if worker.id not in self._handles and (handle := await asyncio.to_thread(cluster.find_worker, worker.id)) is not None:
+            self._handles[worker.id] = handle  # an earlier process of the group started it
         self._kill(worker.id)
         if worker.node:  # else it never came up
             with contextlib.suppress(RayError, asyncio.TimeoutError):  # its node is gone, and the process with it
@@ -306,8 +314,10 @@ class WorkerGroup:
             self._serial += 1
             roster = Roster(self._spec.group, self._incarnation, self._serial, self._supervisor.views(),
                             self._spec.class_name, self._spec.methods, self._spec.prefetch, self._spec.worker.concurrency)
+            began = time.monotonic()
             try:
                 await self._queue.update_roster.remote(roster, dict(self._handles))
+                await asyncio.sleep(time.monotonic() - began)  # a large group that starts has much to tell: half of the time will do
             except RayError:  # it restarts, or a connection broke: tell it again
                 await asyncio.sleep(_LOOK_FOR_QUEUE_S)
                 self._changed.set()
@@ -344,7 +354,7 @@ def _start_surely(actor: Any) -> None:
         try:
             ray.get(actor.start.remote())
             return
-        except ActorUnavailableError:
+        except (ActorUnavailableError, RayTaskError):
             time.sleep(_LOOK_FOR_QUEUE_S)
         except RayError:  # it was ended meanwhile
             return
@@ -357,6 +367,13 @@ def start(actor: Any) -> None:
 
 def stop(actor: Any, queue: str, group: str) -> None:
     """End a group's workers, then the group."""
-    with contextlib.suppress(RayError):  # gone already
-        ray.get(actor.stop.remote())
+    while True:
+        try:
+            ray.get(actor.stop.remote())
+        except ActorUnavailableError:  # Ray restarts it: its workers live, and only it knows them
+            time.sleep(_LOOK_FOR_QUEUE_S)
+        except RayError:  # gone already
+            break
+        else:
+            break
     cluster.end_actor(actor, names.group_actor(queue, group))

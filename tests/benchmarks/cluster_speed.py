@@ -63,20 +63,24 @@ def healing(nodes: Machines, rounds: int) -> list[float]:
     return rows
 
 
-def start_rates(workers: int, sample: int) -> tuple[float, float, honeydew.Queue]:
-    """Bare actors and workers started a second, and the queue with those workers."""
+def bare_rate(actors: int) -> float:
+    """Bare actors started a second."""
     bare: Any = ray.remote(num_cpus=0, enable_task_events=False)(Echo)
     began = time.perf_counter()
-    actors = [bare.remote() for _ in range(sample)]
-    ray.get([actor.echo.remote(0) for actor in actors])
-    bare_rate = sample / (time.perf_counter() - began)
-    for actor in actors:
+    started = [bare.remote() for _ in range(actors)]
+    ray.get([actor.echo.remote(0) for actor in started])
+    rate = actors / (time.perf_counter() - began)
+    for actor in started:
         ray.kill(actor)
-    queue = honeydew.start_queue("large")
+    return rate
+
+
+def worker_rate(queue: honeydew.Queue, workers: int) -> float:
+    """Workers started a second, for a queue that has none."""
     began = time.perf_counter()
     queue.start_workers(Echo, num=workers, ray_options={"num_cpus": 0})
     queue.wait_for_workers(workers, timeout=600)
-    return bare_rate, workers / (time.perf_counter() - began), queue
+    return workers / (time.perf_counter() - began)
 
 
 def cost(queue: honeydew.Queue, jobs: int) -> float:
@@ -91,13 +95,19 @@ def large_group(workers: int, jobs: int, rounds: int) -> dict[str, float]:
     few = honeydew.start_queue("small")
     few.start_workers(Echo, num=FEW, ray_options={"num_cpus": 0})
     few.wait_for_workers(FEW)
-    bare_rate, rate, many = start_rates(workers, min(workers, 40))
+    many = honeydew.start_queue("large")
+    sample = min(workers, 30)
+    rates: list[tuple[float, float]] = []
+    for _ in range(rounds):
+        rates.append((bare_rate(sample), worker_rate(many, sample)))
+        many.stop_workers()
+    rate = worker_rate(many, workers)
     cost(few, jobs), cost(many, jobs)
     costs = [(cost(few, jobs), cost(many, jobs)) for _ in range(rounds)]
     few.stop()
     many.stop()
-    return {"bare_rate": bare_rate, "rate": rate, "few_s": statistics.median(row[0] for row in costs),
-            "many_s": statistics.median(row[1] for row in costs)}
+    few_s, many_s = (statistics.median(times) for times in zip(*costs, strict=True))
+    return {"start": statistics.median(ours / bare for bare, ours in rates), "rate": rate, "few_s": few_s, "many_s": many_s}
 
 
 def _as_many_as_fit(wanted: int) -> int:
@@ -119,8 +129,7 @@ def main() -> None:
               f"worst {max(times) * 1000:.0f} ms of {rounds} (budget: 1000)", flush=True)
         workers = _as_many_as_fit(asked.workers)
         found = large_group(workers, 500 if asked.quick else 2000, rounds)
-        rate, bare_rate = found["rate"], found["bare_rate"]
-        print(f"{workers} workers: {rate:.1f} started a second, bare actors {bare_rate:.1f} ({rate / bare_rate:.2f} x)")
+        print(f"{workers} workers, {found['rate']:.1f} started a second; workers against bare actors, 30 at a time: {found['start']:.2f} x")
         print(f"a no-op job: {found['many_s'] * 1e6:.0f} us with {workers} workers, {found['few_s'] * 1e6:.0f} us with {FEW} "
               f"({found['many_s'] / found['few_s']:.2f} x, budget: 1.3)")
 

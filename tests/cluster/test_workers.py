@@ -195,6 +195,25 @@ def test_workers_outlive_their_groups_process(new_queue: Start) -> None:
     assert len(now & pids) == 1
 
 
+def test_a_group_that_is_being_restarted_stops_its_workers_all_the_same(new_queue: Start, new_signal: Callable[[], Signal]) -> None:
+    queue = new_queue()
+    queue.start_workers(Crew, num=2, shutdown_s=0)
+    started, finish = new_signal(), new_signal()
+    job = queue.submit("hold", started, finish)
+    started.wait()
+    queue.wait_for_workers(2)
+    pids = [worker.pid for worker in queue.status().workers]
+    ray.kill(ray.get_actor(names.group_actor(queue.name, "default"), namespace=names.NAMESPACE), no_restart=False)
+    queue.stop_workers()
+    assert queue.status().workers == []
+    assert not any(_runs(pid) for pid in pids)
+    assert job.state == "pending"
+    queue.start_workers(Crew, num=1)
+    started.wait()
+    finish.send("second time")
+    assert job.result(timeout=30) == "second time"
+
+
 def test_bad_arguments_are_refused_at_once(new_queue: Start) -> None:
     queue = new_queue()
     with pytest.raises(TypeError, match="a class"):
