@@ -1,0 +1,165 @@
+"""Does to the cluster what the schedule says, writes down from when to when it lasted, and heals it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import honeydew_ray as honeydew
+from tests.hammer.ground import Actor, Ground
+from tests.hammer.recorder import Recorder
+from tests.hammer.schedule import Planned
+
+HEALED_S = 60.0
+T = TypeVar("T")
+
+
+class Faults:
+    """Each fault is done on a thread of its own, so that they may fall together."""
+
+    def __init__(self, ground: Ground, recorder: Recorder, new_driver: Callable[[], None]) -> None:
+        self._ground = ground
+        self._recorder = recorder
+        self._new_driver = new_driver
+        self._numbers = itertools.count(1)
+        self._one_node = threading.Lock()  # at a time: there must be one to go to
+        self._one_of_each = {"suspend": threading.Lock()}
+
+    def do(self, planned: Planned) -> None:
+        """Do it, and return when it is healed."""
+        name = planned.kind.removesuffix("_pause")
+        if planned.kind == "suspend":
+            self._suspend(planned)
+        elif planned.kind == "node":
+            self._lose_node(planned)
+        elif name == "driver":
+            self._driver(planned)
+        else:
+            self._actor(planned, {"worker": "worker/", "queue": "queue/", "group": "workers/"}[name])
+
+    def _actor(self, planned: Planned, prefix: str) -> None:
+        target = self._until_there(lambda: self._ground.actors(prefix), planned.choice)
+        queues = [target.name.removeprefix(prefix)] if prefix == "queue/" else []
+        fault = self._begin(planned.kind, [target.pid], queues, target.name)
+        with self._healed_after(fault):
+            if planned.kind.endswith("_pause"):
+                _pause(target.pid, planned.hold_s)
+            elif _kill(target.pid) and prefix != "worker/":
+                self._await_new(target)
+
+    def _driver(self, planned: Planned) -> None:
+        running = {name: driver for name, driver in sorted(self._ground.drivers.items()) if driver.poll() is None}
+        name = _pick(list(running), planned.choice)
+        pid = running[name].pid
+        paused = planned.kind.endswith("_pause")
+        fault = self._begin(planned.kind, [pid], [], f"driver {name}", [] if paused else [name])
+        with self._healed_after(fault):
+            if paused:
+                _pause(pid, planned.hold_s)
+            else:
+                running[name].kill()
+                running[name].wait()
+                self._new_driver()
+
+    def _lose_node(self, planned: Planned) -> None:
+        with self._one_node:
+            node = _pick(self._ground.nodes(), planned.choice)
+            there = [actor for actor in self._ground.actors() if actor.node == node.node_id]
+            queues = [actor.name.removeprefix("queue/") for actor in there if actor.name.startswith("queue/")]
+            pids = [actor.pid for actor in there]
+            fault = self._begin("node", pids, queues, f"node {node.node_id[:8]} with {', '.join(actor.name for actor in there)}")
+            with self._healed_after(fault):
+                self._ground.lose_node(node)
+                self._ground.add_node()
+                for pid in pids:
+                    _await(lambda pid=pid: not _lives(pid), f"process {pid} of a lost node ends")  # type: ignore[misc]
+                for queue in queues:
+                    self._await_answer(queue)
+
+    def _suspend(self, planned: Planned) -> None:
+        """Keep a queue suspended for a while."""
+        with self._one_of_each["suspend"]:
+            queue = _pick(sorted(self._ground.queues), planned.choice)
+            self._ground.queues[queue].suspend()
+            self._recorder.note("suspend.ok", queue=queue)
+            try:
+                time.sleep(1.0 + planned.hold_s)
+            finally:
+                self._recorder.note("resume.invoke", queue=queue)
+                self._ground.queues[queue].resume()
+
+    # ----------------------------------------------------------------------------------------
+
+    def _begin(self, kind: str, pids: Sequence[int], queues: Sequence[str], target: str, drivers: Sequence[str] = ()) -> str:
+        fault = f"{kind}-{next(self._numbers)}"
+        self._recorder.note("fault", id=fault, kind=kind, pids=list(pids), queues=list(queues), drivers=list(drivers), target=target)
+        return fault
+
+    @contextlib.contextmanager
+    def _healed_after(self, fault: str):  # type: ignore[no-untyped-def]
+        yield
+        self._recorder.note("healed", id=fault)
+
+    def _until_there(self, look: Callable[[], list[Actor]], choice: float) -> Actor:
+        found: list[Actor] = []
+
+        def some() -> bool:
+            found[:] = look()
+            return bool(found)
+
+        _await(some, "there is something to hit")
+        return _pick(found, choice)
+
+    def _await_new(self, old: Actor) -> None:
+        _await(lambda: any(new.name == old.name and new.pid != old.pid for new in self._ground.actors(old.name)), f"{old.name} is back")
+        if old.name.startswith("queue/"):
+            self._await_answer(old.name.removeprefix("queue/"))
+
+    def _await_answer(self, queue: str) -> None:
+        def answers() -> bool:
+            with contextlib.suppress(TimeoutError, honeydew.QueueNotFound):
+                return self._ground.queues[queue].status().name == queue
+            return False
+
+        _await(answers, f"queue {queue} answers")
+
+
+def _pause(pid: int, seconds: float) -> None:
+    with contextlib.suppress(ProcessLookupError):  # something else had ended it
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
+
+
+def _kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _pick(among: Sequence[T], choice: float) -> T:
+    return among[int(choice * len(among))]
+
+
+def _await(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + HEALED_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {HEALED_S:g} s in vain until {what}")
+        time.sleep(0.05)
