@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import contextlib
 import threading
 import time
@@ -228,7 +229,7 @@ class QueueClient:
         acknowledged = 0
         while not self._closing:
             try:
-                answer: bytes | Collected = ray.get(self.actor.collect.remote(self.id, self._incarnation, acknowledged, _PATIENCE_S))
+                answer: bytes | Collected = self._asked("collect", self.id, self._incarnation, acknowledged, _PATIENCE_S)
             except (ActorUnavailableError, RayTaskError):
                 time.sleep(_RETRY_S)
             except Exception:  # the queue is dead for good, or Ray was shut down
@@ -248,6 +249,19 @@ class QueueClient:
                     self._settle_lost(QueueLost(f"queue {self.queue!r} was stopped before the job ended; {self._what_is_left()}"))
                     self._poller = None
                     return
+
+    def _asked(self, method: str, *args: Any) -> Any:
+        """The queue's answer, for the poller. Raises `ConnectionError` once Ray is shut down.
+
+        A thread that is inside of Ray as it is shut down ends the whole process, so this one waits outside.
+        """
+        if not ray.is_initialized():
+            raise ConnectionError
+        answer: Any = getattr(self.actor, method).remote(*args).future()
+        while not concurrent.futures.wait([answer], timeout=_LOOK_S).done:
+            if not ray.is_initialized():
+                raise ConnectionError
+        return answer.result()
 
     def _deliver(self, ends: Sequence[JobSnapshot]) -> None:
         if not ends:
@@ -277,8 +291,8 @@ class QueueClient:
         waiters = self._open_waiters()
         taken = [(job_id, waiter) for job_id, waiter in waiters if waiter.incarnation is not None]  # the others may still be on their way
         try:
-            unknown = set(ray.get(self.actor.expect.remote([job_id for job_id, _ in waiters], self.id)))
-        except RayError:  # it is away again: the next incarnation is asked again
+            unknown = set(self._asked("expect", [job_id for job_id, _ in waiters], self.id))
+        except (RayError, ConnectionError):  # it is away again: the next incarnation is asked again
             return
         gone = [waiter for job_id, waiter in taken if job_id in unknown]
         self._settle_lost(QueueLost(f"queue {self.queue!r} knows the job no more, and its end was not kept"), gone)

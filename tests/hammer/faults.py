@@ -8,10 +8,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import honeydew_ray as honeydew
+from tests.hammer.errands import Errands
 from tests.hammer.ground import Actor, Ground
 from tests.hammer.recorder import Recorder
 from tests.hammer.schedule import Planned
@@ -23,13 +24,14 @@ T = TypeVar("T")
 class Faults:
     """Each fault is done on a thread of its own, so that they may fall together."""
 
-    def __init__(self, ground: Ground, recorder: Recorder, new_driver: Callable[[], None]) -> None:
+    def __init__(self, ground: Ground, recorder: Recorder, errands: Errands, new_driver: Callable[[], None]) -> None:
         self._ground = ground
+        self._errands = errands
         self._recorder = recorder
         self._new_driver = new_driver
         self._numbers = itertools.count(1)
         self._one_node = threading.Lock()  # at a time: there must be one to go to
-        self._one_of_each = {"suspend": threading.Lock()}
+        self._one_suspension = threading.Lock()
 
     def do(self, planned: Planned) -> None:
         """Do it, and return when it is healed."""
@@ -75,8 +77,8 @@ class Faults:
             pids = [actor.pid for actor in there]
             fault = self._begin("node", pids, queues, f"node {node.node_id[:8]} with {', '.join(actor.name for actor in there)}")
             with self._healed_after(fault):
-                self._ground.lose_node(node)
-                self._ground.add_node()
+                self._errands.run(lambda: self._ground.lose_node(node))
+                self._errands.run(self._ground.add_node)
                 for pid in pids:
                     _await(lambda pid=pid: not _lives(pid), f"process {pid} of a lost node ends")  # type: ignore[misc]
                 for queue in queues:
@@ -84,7 +86,7 @@ class Faults:
 
     def _suspend(self, planned: Planned) -> None:
         """Keep a queue suspended for a while."""
-        with self._one_of_each["suspend"]:
+        with self._one_suspension:
             queue = _pick(sorted(self._ground.queues), planned.choice)
             self._ground.queues[queue].suspend()
             self._recorder.note("suspend.ok", queue=queue)
@@ -102,7 +104,7 @@ class Faults:
         return fault
 
     @contextlib.contextmanager
-    def _healed_after(self, fault: str):  # type: ignore[no-untyped-def]
+    def _healed_after(self, fault: str) -> Iterator[None]:
         yield
         self._recorder.note("healed", id=fault)
 

@@ -30,7 +30,7 @@ GONE_S = 30.0
 QUEUES = {
     LEDGER: QueueFacts(LEDGER, durable=True, times=2, max_redeliveries=20, moves_to=LETTERS),
     LETTERS: QueueFacts(LETTERS, durable=True, times=0, max_redeliveries=20),
-    BOARD: QueueFacts(BOARD, durable=False, times=1, max_redeliveries=20),
+    BOARD: QueueFacts(BOARD, durable=False, times=1, max_redeliveries=20, leases=True),
 }
 WORKERS = {LEDGER: 3, LETTERS: 1, BOARD: 2}
 
@@ -67,7 +67,8 @@ class Ground:
             BOARD: honeydew.start_queue(BOARD, failure_mode=honeydew.Retry(times=1), ray_options={"scheduling_strategy": "SPREAD"}),
         }
         for name, queue in self.queues.items():
-            queue.start_workers(Plant, str(self.folder), name, num=WORKERS[name], shutdown_s=5)
+            prefetch = "auto" if QUEUES[name].leases else 1
+            queue.start_workers(Plant, str(self.folder), name, num=WORKERS[name], shutdown_s=5, prefetch=prefetch)
         for name, queue in self.queues.items():
             queue.wait_for_workers(WORKERS[name])
 
@@ -84,6 +85,7 @@ class Ground:
         return sorted(self._cluster.worker_nodes, key=lambda node: node.node_id)
 
     def add_node(self) -> None:
+        """For the main thread only: a node's processes die with the thread that started them."""
         self._cluster.add_node(num_cpus=NODE_CPUS)
 
     def lose_node(self, node: Any) -> None:

@@ -30,6 +30,7 @@ class QueueFacts:
     max_redeliveries: int
     fifo: bool = False  # one producer, one worker, all jobs alike: they start in the order they were acknowledged
     moves_to: str | None = None  # by its failure mode
+    leases: bool = False  # a worker may have several jobs at once in hand, and lose them together
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Run:
     begun: float
     ended: float = math.inf
     ok: bool | None = None  # None: it never said
+    dies: bool = False  # and ends its worker's process with it
 
 
 @dataclass
@@ -111,6 +113,7 @@ class History:
     results: list[Result] = field(default_factory=list[Result])
     suspensions: list[Suspension] = field(default_factory=list[Suspension])
     faults: dict[str, Fault] = field(default_factory=dict[str, Fault])
+    deaths: list[tuple[str, Fault]] = field(default_factory=list[tuple[str, Fault]])  # of workers, by the fault of this job
     places: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict[str, list[tuple[str, str]]](list))
     finals: list[Event] = field(default_factory=list[Event])
     left: list[Event] = field(default_factory=list[Event])
@@ -125,6 +128,7 @@ class History:
         by_run: dict[str, Run] = {}
         for event in sorted(events, key=lambda event: event.at):
             history._take(event, by_run)
+        history.deaths = [(run.uid, _death_of(run)) for run in by_run.values() if run.dies or run.ok is None]
         return history
 
     def _take(self, event: Event, by_run: dict[str, Run]) -> None:
@@ -145,7 +149,8 @@ class History:
                 run = by_run[facts["run"]] = Run(**facts, begun=at)
                 self.runs[run.uid].append(run)
             case ["end"]:
-                by_run[facts["run"]].ended, by_run[facts["run"]].ok = at, facts["ok"]
+                run = by_run[facts["run"]]
+                run.ended, run.ok, run.dies = at, facts["ok"], facts.get("dies", False)
             case ["result"]:
                 self.results.append(Result(**facts, at=at))
             case ["suspend", "ok"]:
@@ -182,7 +187,8 @@ class History:
     def faults_on(self, runs: Iterable[Run]) -> list[Fault]:
         """The faults that may have kept the outcome of one of these runs from its queue."""
         runs = list(runs)
-        return [fault for fault in self.faults.values() if any(self._hit(fault, run) for run in runs)]
+        deaths = [(uid, death) for uid, death in self.deaths if any(self.queues[run.queue].leases and run.uid != uid for run in runs)]
+        return [fault for fault in [*self.faults.values(), *(death for _, death in deaths)] if any(self._hit(fault, run) for run in runs)]
 
     def _hit(self, fault: Fault, run: Run) -> bool:
         """A durable queue that dies gets its workers' answers when it is back; a memory queue forgets that it asked."""
@@ -212,6 +218,12 @@ class History:
     def calm_since(self) -> float:
         """When the last fault was healed; when it all began, if there was none."""
         return max((fault.ended for fault in self.faults.values()), default=0.0)
+
+
+def _death_of(run: Run) -> Fault:
+    """What a job did to the worker that it ran on: ended it, or had it killed while it ran."""
+    ended = run.ended if run.dies else run.begun + SETTLE_S
+    return Fault(f"death of {run.run}", "death", run.begun, frozenset({run.pid}), frozenset(), ended)
 
 
 def _answered(call: Call, answer: str, at: float) -> None:

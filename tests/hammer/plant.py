@@ -65,7 +65,7 @@ class Plant:
             honeydew.progress(run)
         time.sleep(seconds)
         good = ending == "ok" or (ending == "flaky" and random.random() < 0.5)
-        self._recorder.note("end", run=run, ok=good)
+        self._recorder.note("end", run=run, ok=good, dies=ending in ("exit", "kill"))
         if ending == "exit":
             os._exit(3)
         if ending == "kill":

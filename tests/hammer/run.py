@@ -12,13 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.hammer.checker import Account, check
+from tests.hammer.errands import Errands
 from tests.hammer.faults import Faults
 from tests.hammer.ground import QUEUES, Ground
 from tests.hammer.recorder import Recorder, read_events
 from tests.hammer.schedule import Planned, counted, make_schedule
 
 DRIVERS = 3
-PATIENCE_S = 90.0
+PATIENCE_S = 60.0
 _LOOK_S = 0.2
 
 
@@ -68,17 +69,18 @@ class Run:
     def _load(self) -> None:
         for _ in range(DRIVERS):
             self._start_driver()
-        faults = Faults(self._ground, self._recorder, self._start_driver)
+        errands = Errands()
+        faults = Faults(self._ground, self._recorder, errands, self._start_driver)
         began = time.monotonic()
         threads: list[threading.Thread] = []
         for planned in self.schedule:
-            time.sleep(max(began + planned.at_s - time.monotonic(), 0.0))
+            errands.serve(began + planned.at_s)
             self._tell(f"{planned.at_s:6.1f} s {planned.kind}")
             threads.append(threading.Thread(target=self._do, args=(faults, planned), name=f"fault-{planned.kind}"))
             threads[-1].start()
-        time.sleep(max(began + self.seconds - time.monotonic(), 0.0))
-        for thread in threads:
-            thread.join()
+        errands.serve(began + self.seconds)
+        while any(thread.is_alive() for thread in threads):
+            errands.serve(time.monotonic() + _LOOK_S)
 
     def _do(self, faults: Faults, planned: Planned) -> None:
         try:

@@ -35,9 +35,9 @@ class Story:
         self.note("start", uid=uid, run=run, queue=queue, pid=pid, alone=alone)
         return run
 
-    def run(self, uid: str, ok: bool = True, **facts: Any) -> str:
+    def run(self, uid: str, ok: bool = True, dies: bool = False, **facts: Any) -> str:
         run = self.begin(uid, **facts)
-        self.note("end", run=run, ok=ok)
+        self.note("end", run=run, ok=ok, dies=dies)
         return run
 
     def tell(self, uid: str, outcome: str, value: Any = None, queue: str = "q", waiter: str = "d1") -> None:

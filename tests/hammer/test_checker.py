@@ -303,6 +303,28 @@ def done_again_as_its_worker_was_killed(story: Story) -> None:
     story.run("a", pid=3, queue="d")
 
 
+@breaks("duplicated")
+def done_twice_because_the_next_job_killed_the_worker(story: Story) -> None:
+    story.queue("d", times=5)
+    story.enqueue("a", queue="d")
+    story.enqueue("b", queue="d")
+    story.run("a", queue="d")
+    story.run("b", ok=False, dies=True, queue="d")
+    story.run("a", pid=2, queue="d")
+    story.run("b", pid=2, queue="d")
+
+
+@keeps("duplicated")
+def done_again_because_the_next_job_of_its_lease_killed_the_worker(story: Story) -> None:
+    story.queue("d", leases=True)
+    story.enqueue("a", queue="d")
+    story.enqueue("b", queue="d")
+    story.run("a", queue="d")
+    story.run("b", ok=False, dies=True, queue="d")
+    story.run("a", pid=2, queue="d")
+    story.place("b", "abandoned", queue="d")
+
+
 # -- overlap -------------------------------------------------------------------------------------
 
 
