@@ -38,8 +38,8 @@ class Faults:
         name = planned.kind.removesuffix("_pause")
         if planned.kind == "suspend":
             self._suspend(planned)
-        elif planned.kind == "node":
-            self._lose_node(planned)
+        elif name == "node":
+            self._node(planned)
         elif name == "driver":
             self._driver(planned)
         else:
@@ -69,16 +69,23 @@ class Faults:
                 running[name].wait()
                 self._new_driver()
 
-    def _lose_node(self, planned: Planned) -> None:
+    def _node(self, planned: Planned) -> None:
+        """Kill a node's raylet, or stop it for a while, in which it may be given up."""
         with self._one_node:
             node = _pick(self._ground.nodes(), planned.choice)
             there = [actor for actor in self._ground.actors() if actor.node == node.node_id]
             queues = [actor.name.removeprefix("queue/") for actor in there if actor.name.startswith("queue/")]
             pids = [actor.pid for actor in there]
-            fault = self._begin("node", pids, queues, f"node {node.node_id[:8]} with {', '.join(actor.name for actor in there)}")
+            fault = self._begin(planned.kind, pids, queues, f"node {node.node_id[:8]} with {', '.join(actor.name for actor in there)}")
             with self._healed_after(fault):
-                self._errands.run(lambda: self._ground.lose_node(node))
-                self._errands.run(self._ground.add_node)
+                if planned.kind == "node_pause":
+                    _pause(node.all_processes["raylet"][0].process.pid, planned.hold_s)
+                    if self._ground.alive(node):
+                        return
+                    self._errands.run(self._ground.repair)
+                else:
+                    self._errands.run(lambda: self._ground.lose_node(node))
+                    self._errands.run(self._ground.add_node)
                 for pid in pids:
                     _await(lambda pid=pid: not _lives(pid), f"process {pid} of a lost node ends")  # type: ignore[misc]
                 for queue in queues:

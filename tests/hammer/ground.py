@@ -91,6 +91,17 @@ class Ground:
     def lose_node(self, node: Any) -> None:
         self._cluster.remove_node(node, allow_graceful=False)
 
+    def alive(self, node: Any) -> bool:
+        """Whether Ray counts a node as alive."""
+        return any(entry["NodeID"] == node.node_id and entry["Alive"] for entry in ray.nodes())
+
+    def repair(self) -> None:
+        """Replace nodes that Ray has given up. For the main thread only."""
+        for node in self.nodes():
+            if not self.alive(node):
+                self.lose_node(node)
+                self.add_node()
+
     def start_driver(self, number: int, seed: int) -> None:
         """Start a program that uses the queues."""
         command = [sys.executable, "-m", "tests.hammer.driver", str(self.folder), str(number), str(seed), self._cluster.address]

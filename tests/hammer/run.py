@@ -81,6 +81,7 @@ class Run:
         errands.serve(began + self.seconds)
         while any(thread.is_alive() for thread in threads):
             errands.serve(time.monotonic() + _LOOK_S)
+        self._ground.repair()
 
     def _do(self, faults: Faults, planned: Planned) -> None:
         try:

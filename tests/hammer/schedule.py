@@ -8,14 +8,15 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 KILLS = ("worker", "queue", "group", "node", "driver")
-PAUSES = ("worker_pause", "queue_pause", "group_pause", "driver_pause")
+PAUSES = ("worker_pause", "queue_pause", "group_pause", "driver_pause", "node_pause")
 OTHERS = ("suspend",)
 KINDS = (*KILLS, *PAUSES, *OTHERS)
 
 WEIGHTS = {"worker": 5, "queue": 5, "group": 2, "node": 2, "driver": 2, "worker_pause": 3, "queue_pause": 2, "group_pause": 1,
-           "driver_pause": 1, "suspend": 2}
+           "driver_pause": 1, "node_pause": 1, "suspend": 2}
 GAP_S = 2.4
 SHORTEST_S, LONGEST_S = 0.2, 2.4
+NODE_PAUSE = 4.0  # times as long: some nodes are taken for dead meanwhile, and some are not
 
 
 class Planned(NamedTuple):
@@ -36,7 +37,8 @@ def make_schedule(seed: int, seconds: float, kinds: Iterable[str] = KINDS) -> li
     at_s = chance.uniform(1.0, GAP_S)
     while at_s < seconds:
         kind = first.pop() if first else chance.choices(kinds, [WEIGHTS[kind] for kind in kinds])[0]
-        planned.append(Planned(round(at_s, 2), kind, chance.random(), round(chance.uniform(SHORTEST_S, LONGEST_S), 2)))
+        hold_s = chance.uniform(SHORTEST_S, LONGEST_S) * (NODE_PAUSE if kind == "node_pause" else 1.0)
+        planned.append(Planned(round(at_s, 2), kind, chance.random(), round(hold_s, 2)))
         at_s += chance.uniform(0.2, 2 * GAP_S)
     return planned
 

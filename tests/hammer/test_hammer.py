@@ -10,7 +10,7 @@ from tests.cluster.scripts import run_script
 @pytest.mark.hammer
 @pytest.mark.timeout(300)
 def test_a_minute_of_kills_loses_nothing() -> None:
-    finished = run_script("-m", "tests.hammer", "--seconds", "30", "--seed", "1", timeout_s=280)
+    finished = run_script("-m", "tests.hammer", "--seconds", "35", "--seed", "1", timeout_s=280)
     assert finished.code == 0, finished
     last = finished.output.splitlines()[-1]
     assert last == "passed: seed 1", finished
