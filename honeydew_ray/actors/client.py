@@ -365,12 +365,16 @@ def client_of(queue: str) -> QueueClient:
 
 def start(queue: str, actor: Any) -> QueueInfo:
     """Have a queue open its store, if it has not yet."""
-    try:
-        return ray.get(actor.start.remote())
-    except RayTaskError as error:
-        raise unwrapped(error) from None
-    except RayError as error:
-        raise QueueNotFound(f"queue {queue!r} ({names.queue_actor(queue)}) did not start: {error}") from None
+    deadline = time.monotonic() + _CALL_TIMEOUT_S
+    while True:
+        try:
+            return ray.get(actor.start.remote())
+        except RayTaskError as error:
+            raise unwrapped(error) from None
+        except RayError as error:
+            if not isinstance(error, ActorUnavailableError) or time.monotonic() > deadline:
+                raise QueueNotFound(f"queue {queue!r} ({names.queue_actor(queue)}) did not start: {error}") from None
+            time.sleep(_RETRY_S)  # it is away for a moment
 
 
 def _close_at_exit(client: QueueClient) -> None:

@@ -8,14 +8,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-DROPPED = {"num_failures": 8, "req_failure_prob": 12, "resp_failure_prob": 12, "in_flight_failure_prob": 6}  # in each process
+DROPPED = {"num_failures": 4, "req_failure_prob": 15, "resp_failure_prob": 15, "in_flight_failure_prob": 5}  # in each process
 os.environ.update(RAY_testing_rpc_failure=json.dumps({"CoreWorkerService.grpc_client.PushTask": DROPPED}))
 
 import honeydew_ray as honeydew  # noqa: E402
 from honeydew_ray.actors import cluster  # noqa: E402
 from tests.cluster.crew import Crew  # noqa: E402
 
-JOBS = 60
+JOBS = 40
 
 
 def main(folder: Path) -> None:

@@ -19,6 +19,7 @@ import ray
 
 import honeydew_ray as honeydew
 from honeydew_ray import JobState
+from honeydew_ray.actors import cluster, names
 from tests.cluster.crew import Crew
 from tests.cluster.signals import Signal
 
@@ -75,6 +76,28 @@ def test_a_stopped_worker_that_goes_on_in_time_is_not_taken_for_dead(new_queue: 
     finish.send("as if nothing had been")
     assert job.result(timeout=30) == "as if nothing had been"
     assert (job.attempts, waiting.result(timeout=30)) == (1, stopped)
+
+
+def test_stopping_workers_whose_group_has_just_died_leaves_none(new_queue: Start, new_signal: NewSignal) -> None:
+    queue = new_queue()
+    queue.start_workers(Crew, num=2, shutdown_s=30)
+    queue.wait_for_workers(2)
+    started, finish = new_signal(), new_signal()
+    job = queue.submit("hold", started, finish)
+    started.wait()
+    pids = [worker.pid for worker in queue.status().workers if worker.pid is not None]
+    group = ray.get_actor(names.group_actor(queue.name, "default"), namespace=names.NAMESPACE)
+    ray.kill(group, no_restart=False)
+    stopper = threading.Thread(target=queue.stop_workers)
+    stopper.start()
+    finish.send("finished")
+    stopper.join()
+    assert names.workers_among(cluster.actor_names(), queue.name) == []
+    assert job.result(timeout=30) == "finished"
+    deadline = time.monotonic() + 10
+    while any(map(_runs, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(map(_runs, pids))
 
 
 def test_a_job_that_holds_its_interpreter_is_ended_in_time(new_queue: Start) -> None:

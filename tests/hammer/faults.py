@@ -60,7 +60,7 @@ class Faults:
         name = _pick(list(running), planned.choice)
         pid = running[name].pid
         paused = planned.kind.endswith("_pause")
-        fault = self._begin(planned.kind, [pid], [], f"driver {name}", [] if paused else [name])
+        fault = self._begin(planned.kind, [pid], [], f"driver {name}", drivers=[] if paused else [name])
         with self._healed_after(fault):
             if paused:
                 _pause(pid, planned.hold_s)
@@ -76,7 +76,8 @@ class Faults:
             there = [actor for actor in self._ground.actors() if actor.node == node.node_id]
             queues = [actor.name.removeprefix("queue/") for actor in there if actor.name.startswith("queue/")]
             pids = [actor.pid for actor in there]
-            fault = self._begin(planned.kind, pids, queues, f"node {node.node_id[:8]} with {', '.join(actor.name for actor in there)}")
+            target = f"node {node.node_id[:8]} with {', '.join(actor.name for actor in there)}"
+            fault = self._begin(planned.kind, pids, queues, target, nodes=[node.node_id])
             with self._healed_after(fault):
                 if planned.kind == "node_pause":
                     _pause(node.all_processes["raylet"][0].process.pid, planned.hold_s)
@@ -105,9 +106,9 @@ class Faults:
 
     # ----------------------------------------------------------------------------------------
 
-    def _begin(self, kind: str, pids: Sequence[int], queues: Sequence[str], target: str, drivers: Sequence[str] = ()) -> str:
+    def _begin(self, kind: str, pids: Sequence[int], queues: Sequence[str], target: str, **more: list[str]) -> str:
         fault = f"{kind}-{next(self._numbers)}"
-        self._recorder.note("fault", id=fault, kind=kind, pids=list(pids), queues=list(queues), drivers=list(drivers), target=target)
+        self._recorder.note("fault", id=fault, kind=kind, pids=list(pids), queues=list(queues), target=target, **more)
         return fault
 
     @contextlib.contextmanager

@@ -57,6 +57,7 @@ class Run:
     run: str
     queue: str
     pid: int
+    node: str
     alone: bool  # no other process ran this job as it began
     begun: float
     ended: float = math.inf
@@ -73,6 +74,7 @@ class Fault:
     begun: float
     pids: frozenset[int]
     queues: frozenset[str]  # whose own process it hit
+    nodes: frozenset[str] = frozenset()  # with all that was, or came, there
     ended: float = math.inf
 
     def covers(self, begun: float, ended: float) -> bool:
@@ -160,8 +162,8 @@ class History:
                     if suspension.queue == facts["queue"]:
                         suspension.ended = min(suspension.ended, at)
             case ["fault"]:
-                self.faults[facts["id"]] = Fault(
-                    facts["id"], facts["kind"], at, frozenset(facts["pids"]), frozenset(facts["queues"]))
+                self.faults[facts["id"]] = Fault(facts["id"], facts["kind"], at, frozenset(facts["pids"]), frozenset(facts["queues"]),
+                                                 frozenset(facts.get("nodes", ())))
                 self.dead_drivers.update(facts.get("drivers", ()))
             case ["healed"]:
                 self.faults[facts["id"]].ended = at
@@ -192,7 +194,7 @@ class History:
 
     def _hit(self, fault: Fault, run: Run) -> bool:
         """A durable queue that dies gets its workers' answers when it is back; a memory queue forgets that it asked."""
-        touched = run.pid in fault.pids or (run.queue in fault.queues and not self.queues[run.queue].durable)
+        touched = run.pid in fault.pids or run.node in fault.nodes or (run.queue in fault.queues and not self.queues[run.queue].durable)
         return touched and fault.kind not in PAUSES and fault.covers(run.begun, run.ended)
 
     def faults_at(self, queue: str, begun: float, ended: float) -> list[Fault]:
@@ -223,7 +225,7 @@ class History:
 def _death_of(run: Run) -> Fault:
     """What a job did to the worker that it ran on: ended it, or had it killed while it ran."""
     ended = run.ended if run.dies else run.begun + SETTLE_S
-    return Fault(f"death of {run.run}", "death", run.begun, frozenset({run.pid}), frozenset(), ended)
+    return Fault(f"death of {run.run}", "death", run.begun, frozenset({run.pid}), frozenset(), ended=ended)
 
 
 def _answered(call: Call, answer: str, at: float) -> None:

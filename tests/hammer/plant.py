@@ -13,6 +13,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import ray
+
 import honeydew_ray as honeydew
 from tests.hammer.recorder import Recorder
 
@@ -55,12 +57,13 @@ class Plant:
     def __init__(self, folder: str, queue: str) -> None:
         self._recorder, self._turnstile = _tools(Path(folder))
         self._queue = queue
+        self._node = ray.get_runtime_context().get_node_id()
 
     def work(self, uid: str, seconds: float, ending: str, ballast: Any = None) -> dict[str, Any]:
         """Take so long, then end so; the result names this run, and brings the ballast back."""
         run = uuid.uuid4().hex[:16]
         alone = self._turnstile.enter(uid)
-        self._recorder.note("start", uid=uid, run=run, queue=self._queue, pid=os.getpid(), alone=alone)
+        self._recorder.note("start", uid=uid, run=run, queue=self._queue, pid=os.getpid(), node=self._node, alone=alone)
         if seconds > 0.2:
             honeydew.progress(run)
         time.sleep(seconds)

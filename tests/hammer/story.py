@@ -30,9 +30,9 @@ class Story:
         if answer is not None:
             self.note(f"enq.{answer}", uid=uid)
 
-    def begin(self, uid: str, *, queue: str = "q", pid: int = 1, alone: bool = True) -> str:
+    def begin(self, uid: str, *, queue: str = "q", pid: int = 1, node: str = "n1", alone: bool = True) -> str:
         run = f"run-{next(self._numbers)}"
-        self.note("start", uid=uid, run=run, queue=queue, pid=pid, alone=alone)
+        self.note("start", uid=uid, run=run, queue=queue, pid=pid, node=node, alone=alone)
         return run
 
     def run(self, uid: str, ok: bool = True, dies: bool = False, **facts: Any) -> str:
@@ -48,9 +48,9 @@ class Story:
         if answer is not None:
             self.note(f"{verb}.{answer}", uid=uid)
 
-    def fault(self, kind: str, *, pids: tuple[int, ...] = (), queues: tuple[str, ...] = (), drivers: tuple[str, ...] = ()) -> None:
+    def fault(self, kind: str, *, pids: tuple[int, ...] = (), **facts: tuple[str, ...]) -> None:
         name = f"fault-{next(self._numbers)}"
-        self.note("fault", id=name, kind=kind, pids=pids, queues=queues, drivers=drivers)
+        self.note("fault", id=name, kind=kind, pids=pids, **{"queues": (), **facts})
         self.note("healed", id=name)
 
     def done(self, uid: str, **facts: Any) -> None:

@@ -449,6 +449,23 @@ def started_as_often_as_allowed(story: Story) -> None:
 
 
 @keeps("retry bound")
+def started_once_more_for_the_loss_of_a_node_it_had_come_to_meanwhile(story: Story) -> None:
+    story.enqueue("a")
+    story.note("fault", id="f", kind="node_pause", pids=(), queues=(), nodes=("n2",))
+    story.begin("a", pid=1, node="n2")
+    story.note("healed", id="f")
+    story.run("a", pid=2)
+
+
+@breaks("retry bound")
+def started_once_more_though_another_node_was_lost(story: Story) -> None:
+    story.enqueue("a")
+    story.begin("a", pid=1, node="n2")
+    story.fault("node", pids=(5,), nodes=("n3",))
+    story.run("a", pid=2)
+
+
+@keeps("retry bound")
 def started_once_more_for_a_fault(story: Story) -> None:
     story.enqueue("a")
     story.begin("a", pid=1)
