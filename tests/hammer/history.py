@@ -202,6 +202,11 @@ class History:
         return [fault for fault in self.faults.values()
                 if queue in fault.queues and fault.kind not in PAUSES and fault.covers(begun, ended)]
 
+    def faults_at_deaths(self, runs: Iterable[Run]) -> list[Fault]:
+        """The deaths of a queue as its worker died with one of these runs: nobody knows then how that ended."""
+        died = [(run, _death_of(run)) for run in runs if run.dies or run.ok is None]
+        return [fault for run, death in died for fault in self.faults_at(run.queue, death.begun, death.ended)]
+
     def split_by_move(self, uid: str) -> list[Fault]:
         """The faults that fell between the halves of a move of this job, so that two queues may hold it."""
         found = [fault for move in self.moves.get(uid, ()) for queue in (move.queue, move.facts["to"])

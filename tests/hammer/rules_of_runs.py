@@ -71,7 +71,7 @@ def retry_bound(history: History) -> Iterator[Finding]:
     for uid, runs in history.runs.items():
         for queue in {run.queue for run in runs}:
             facts, here = history.queues[queue], [run for run in runs if run.queue == queue]
-            faults = {fault.id for fault in [*history.faults_on(here), *history.split_by_move(uid)]}
+            faults = {fault.id for fault in [*history.faults_on(here), *history.split_by_move(uid), *history.faults_at_deaths(here)]}
             most = 1 + facts.times + min(len(faults), facts.max_redeliveries)
             if len(here) > most:
                 yield uid, f"started {len(here)} times in queue {queue!r}, at most {most} are allowed ({len(faults)} fault(s) touched it)"

@@ -449,6 +449,23 @@ def started_as_often_as_allowed(story: Story) -> None:
 
 
 @keeps("retry bound")
+def started_once_more_as_the_queue_died_with_the_worker(story: Story) -> None:
+    story.enqueue("a")
+    story.run("a", ok=False, dies=True, pid=1)
+    story.fault("queue", queues=("q",))
+    story.run("a", pid=2)
+
+
+@breaks("retry bound")
+def started_once_more_though_the_queue_died_long_after(story: Story) -> None:
+    story.enqueue("a")
+    story.run("a", ok=False, dies=True, pid=1)
+    story.wait(5)
+    story.fault("queue", queues=("q",))
+    story.run("a", pid=2)
+
+
+@keeps("retry bound")
 def started_once_more_for_the_loss_of_a_node_it_had_come_to_meanwhile(story: Story) -> None:
     story.enqueue("a")
     story.note("fault", id="f", kind="node_pause", pids=(), queues=(), nodes=("n2",))
