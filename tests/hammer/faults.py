@@ -32,12 +32,15 @@ class Faults:
         self._numbers = itertools.count(1)
         self._one_node = threading.Lock()  # at a time: there must be one to go to
         self._one_suspension = threading.Lock()
+        self._one_staff = threading.Lock()
 
     def do(self, planned: Planned) -> None:
         """Do it, and return when it is healed."""
         name = planned.kind.removesuffix("_pause")
         if planned.kind == "suspend":
             self._suspend(planned)
+        elif planned.kind == "restaff":
+            self._restaff(planned)
         elif name == "node":
             self._node(planned)
         elif name == "driver":
@@ -91,6 +94,18 @@ class Faults:
                     _await(lambda pid=pid: not _lives(pid), f"process {pid} of a lost node ends")  # type: ignore[misc]
                 for queue in queues:
                     self._await_answer(queue)
+
+    def _restaff(self, planned: Planned) -> None:
+        """Stop the workers of a queue, and start others."""
+        with self._one_staff:
+            queue = _pick(sorted(self._ground.queues), planned.choice)
+            pids = [actor.pid for actor in self._ground.actors(f"worker/{queue}/")]
+            with self._healed_after(self._begin("restaff", pids, [], f"workers of {queue}")):
+                self._ground.queues[queue].stop_workers()
+                left = self._ground.actors(f"worker/{queue}/")
+                if left:
+                    raise AssertionError(f"workers were stopped, and some are left: {left}")
+                self._ground.staff(queue)
 
     def _suspend(self, planned: Planned) -> None:
         """Keep a queue suspended for a while."""

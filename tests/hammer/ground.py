@@ -66,11 +66,15 @@ class Ground:
                                          failure_mode=honeydew.Retry(times=2, finally_=honeydew.Move(LETTERS))),
             BOARD: honeydew.start_queue(BOARD, failure_mode=honeydew.Retry(times=1), ray_options={"scheduling_strategy": "SPREAD"}),
         }
-        for name, queue in self.queues.items():
-            prefetch = "auto" if QUEUES[name].leases else 1
-            queue.start_workers(Plant, str(self.folder), name, num=WORKERS[name], shutdown_s=5, prefetch=prefetch)
+        for name in self.queues:
+            self.staff(name)
         for name, queue in self.queues.items():
             queue.wait_for_workers(WORKERS[name])
+
+    def staff(self, name: str) -> None:
+        """Start the workers of a queue."""
+        prefetch = "auto" if QUEUES[name].leases else 1
+        self.queues[name].start_workers(Plant, str(self.folder), name, num=WORKERS[name], shutdown_s=5, prefetch=prefetch)
 
     # -- what there is ---------------------------------------------------------------------------
 

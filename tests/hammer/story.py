@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 from tests.hammer.recorder import Event
@@ -73,3 +74,18 @@ class Story:
             self.note("final", **{"queue": name, "load_ended": load_ended, **empty, **final})
         self.note("left", **(left or {}))
         return self.events
+
+
+Tale = Callable[[Story], None]
+BREAKS: list[tuple[str, Tale]] = []
+KEEPS: list[tuple[str, Tale]] = []
+
+
+def breaks(rule: str) -> Callable[[Tale], Tale]:
+    """The history that is told breaks this rule, and no other."""
+    return lambda tale: BREAKS.append((rule, tale)) or tale  # type: ignore[func-returns-value]
+
+
+def keeps(rule: str) -> Callable[[Tale], Tale]:
+    """The history that is told comes near to breaking this rule, and does not."""
+    return lambda tale: KEEPS.append((rule, tale)) or tale  # type: ignore[func-returns-value]

@@ -6,11 +6,13 @@ import pytest
 
 from tests.cluster.scripts import run_script
 
+SHORT_S = 35
+SHORT_SEED = 1
+
 
 @pytest.mark.hammer
 @pytest.mark.timeout(300)
 def test_a_minute_of_kills_loses_nothing() -> None:
-    finished = run_script("-m", "tests.hammer", "--seconds", "35", "--seed", "1", timeout_s=280)
+    finished = run_script("-m", "tests.hammer", "--seconds", SHORT_S, "--seed", SHORT_SEED, timeout_s=280)
     assert finished.code == 0, finished
-    last = finished.output.splitlines()[-1]
-    assert last == "passed: seed 1", finished
+    assert finished.output.splitlines()[-1] == f"passed: seed {SHORT_SEED}", finished
