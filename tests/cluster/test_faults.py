@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import ray
 
@@ -76,6 +77,21 @@ def test_a_stopped_worker_that_goes_on_in_time_is_not_taken_for_dead(new_queue: 
     finish.send("as if nothing had been")
     assert job.result(timeout=30) == "as if nothing had been"
     assert (job.attempts, waiting.result(timeout=30)) == (1, stopped)
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_a_large_result_that_died_with_its_queue_is_told_as_lost(new_queue: Start, tmp_path: Path, store: str) -> None:
+    kept = {"store": honeydew.SQLiteStore(tmp_path / "jobs.db")} if store == "sqlite" else {}
+    queue = new_queue(**kept)
+    queue.start_workers(Crew, num=1)
+    job = queue.submit("give", np.zeros(200_000))
+    while not job.done():
+        time.sleep(0.01)
+    os.kill(queue.status().pid or 0, signal.SIGKILL)
+    queue.status()
+    with pytest.raises(honeydew.QueueLost, match="large"):
+        job.result(timeout=30)
+    assert job.state is JobState.DONE
 
 
 def test_stopping_workers_whose_group_has_just_died_leaves_none(new_queue: Start, new_signal: NewSignal) -> None:

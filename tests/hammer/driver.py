@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import honeydew_ray as honeydew
-from honeydew_ray import CancelOutcome
+from honeydew_ray import CancelOutcome, JobState
 from honeydew_ray.actors import cluster
 from tests.hammer.plant import Plant
 from tests.hammer.recorder import Recorder
@@ -144,7 +144,8 @@ class Driver:
 
     def _submit(self, queue: str, *, seconds: float = 0.01, ending: str = "ok", ballast: Any = None, **options: Any) -> Pending | None:
         uid, waits = self._new_uid(), options.get("reply", True)
-        self._recorder.note("enq.invoke", uid=uid, queue=queue, driver=self.name, delay_s=options.get("delay_s", 0.0), waits=waits)
+        self._recorder.note("enq.invoke", uid=uid, queue=queue, driver=self.name, delay_s=options.get("delay_s", 0.0), waits=waits,
+                            large=ballast is not None)
         submitter = self._queues[queue].options(**options)
         job = self._answered([uid], lambda: submitter.submit(Plant.work, uid, seconds, ending, ballast))
         if job is None:
@@ -193,7 +194,7 @@ class Driver:
         except honeydew.JobCancelled:
             self._told(pending, "cancelled", None)
         except honeydew.QueueLost as error:
-            self._told(pending, "lost", str(error))
+            self._told(pending, "gone" if pending.job.state is JobState.DONE else "lost", str(error))
         except Exception as error:
             self._told(pending, "error", f"{type(error).__name__}: {error}"[:2000])
         else:

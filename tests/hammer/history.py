@@ -98,7 +98,7 @@ class Result:
     waiter: str
     uid: str
     queue: str
-    outcome: str  # done, abandoned, moved, cancelled, lost; or timeout, error: it was told nothing that ends the waiting
+    outcome: str  # done, abandoned, moved, cancelled, lost, gone: done and its large result lost; timeout, error: no end was told
     value: Any
     at: float
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.hammer.history import PAUSES, History, Result
+from tests.hammer.history import CUT_OFF, PAUSES, History, Result
 
 Finding = tuple[str, str]
 
-FINAL = frozenset({"done", "abandoned", "moved", "cancelled", "lost"})
+FINAL = frozenset({"done", "abandoned", "moved", "cancelled", "lost", "gone"})
 
 
 def result(history: History) -> Iterator[Finding]:
@@ -42,6 +42,10 @@ def _untrue(history: History, one: Result) -> str | None:
         case "lost":
             excused = not history.queues[one.queue].durable and history.faults_at(one.queue, 0.0, one.at)
             return None if excused else f"is said to be lost with queue {one.queue!r}, which did not die, or keeps its jobs: {one.value}"
+        case "gone":
+            large = (call := history.enqueued.get(one.uid)) is not None and call.facts.get("large")
+            fallen = any(one.queue in fault.queues or fault.kind in CUT_OFF for fault in history.faults.values() if fault.begun < one.at)
+            return None if large and fallen else "is said to be done, and its result gone, though it was small or nothing that held it fell"
         case "error":
             return f"has no end, but an error: {one.value}"
         case _:

@@ -71,6 +71,20 @@ def told_to_two_waiters(story: Story) -> None:
     story.tell("a", "done", run, waiter="d2")
 
 
+@breaks("result")
+def told_that_a_small_result_is_gone(story: Story) -> None:
+    story.done("a", waits=True)
+    story.fault("queue", queues=("q",))
+    story.tell("a", "gone")
+
+
+@keeps("result")
+def told_that_a_large_result_is_gone_with_its_queue(story: Story) -> None:
+    story.done("a", waits=True, large=True)
+    story.fault("queue", queues=("q",))
+    story.tell("a", "gone")
+
+
 # -- leak ------------------------------------------------------------------------------------------
 
 
