@@ -251,13 +251,11 @@ class QueueClient:
                     return
 
     def _asked(self, method: str, *args: Any) -> Any:
-        """The queue's answer, for the poller. Raises `ConnectionError` once Ray is shut down.
-
-        A thread that is inside of Ray as it is shut down ends the whole process, so this one waits outside.
-        """
-        if not ray.is_initialized():
-            raise ConnectionError
-        answer: Any = getattr(self.actor, method).remote(*args).future()
+        """The queue's answer, for the poller, which waits outside of Ray. Raises `ConnectionError` once Ray is shut down."""
+        with cluster.held_open() as connected:
+            if not connected:
+                raise ConnectionError
+            answer: Any = getattr(self.actor, method).remote(*args).future()
         while not concurrent.futures.wait([answer], timeout=_LOOK_S).done:
             if not ray.is_initialized():
                 raise ConnectionError
