@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench hammer clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,9 @@ bench: $(VENV)/.installed-test  ## Measure speed, as ratios to bare Ray
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.store_speed
 	$(BIN)/python -m tests.benchmarks.cluster_speed
+
+hammer: $(VENV)/.installed-test  ## Kill everything under load, then account for every job (SECONDS=60 SEED=1)
+	$(BIN)/python -m tests.hammer --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 clean:  ## Remove the virtual environment and every cache
 	rm -rf $(VENV) build dist .*_cache .hypothesis .import_linter_cache *.egg-info

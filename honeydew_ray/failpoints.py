@@ -25,7 +25,7 @@ VARIABLE = "HONEYDEW_FAILPOINTS"
 ONCE_VARIABLE = "HONEYDEW_FAILPOINTS_ONCE"
 POINTS = (
     "enq.pre_commit", "enq.post_commit", "disp.post_reserve", "disp.post_send", "ack.pre_commit", "ack.post_commit",
-    "nack.pre", "move.between",
+    "nack.pre", "move.between", "job.post_user",
 )
 _SETTING = re.compile(r"(?P<point>[\w.]+)=(?P<action>kill|stop|raise|sleep:\d+(\.\d+)?)(@(?P<hit>[1-9]\d*))?")
 

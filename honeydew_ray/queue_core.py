@@ -140,7 +140,13 @@ class QueueCore:
         if ended is not None:
             return ended._replace(result=None)
         page = await self.page(Query(ids=[job_id]))
-        return self._snapshot(page.jobs[0]) if page.jobs else None
+        if page.jobs:
+            return self._snapshot(page.jobs[0])
+        ended = self.replies.find(job_id)  # meanwhile
+        if ended is not None:
+            return ended._replace(result=None)
+        monitor = self.floor.monitors.get(job_id)  # its end is being written: it counts once it is told
+        return None if monitor is None else self._snapshot(monitor.job)
 
     async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
         """Some of the jobs that the store holds."""
@@ -318,7 +324,8 @@ class QueueCore:
         for job in held:
             if job.state in FINAL_STATES:  # in the dead list, for longer than ends are kept
                 self.replies.send(client, JobSnapshot.of(job))
-        missing = set(unknown) - {job.id for job in held} - self.floor.monitors.keys()
+        missing = {job_id for job_id in unknown if self.replies.find(job_id) is None}  # some may have ended meanwhile
+        missing -= {job.id for job in held} | self.floor.monitors.keys()
         dead = {job.id for job in held if job.state in FINAL_STATES}
         for job_id in job_ids:
             if job_id not in missing and job_id not in dead:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import contextlib
 import threading
 import time
@@ -233,7 +234,7 @@ class QueueClient:
         acknowledged = 0
         while not self._closing:
             try:
-                answer: bytes | Collected = ray.get(self.actor.collect.remote(self.id, self._incarnation, acknowledged, _PATIENCE_S))
+                answer: bytes | Collected = self._asked("collect", self.id, self._incarnation, acknowledged, _PATIENCE_S)
             except (ActorUnavailableError, RayTaskError):
                 time.sleep(_RETRY_S)
             except Exception:  # the queue is dead for good, or Ray was shut down
@@ -253,6 +254,17 @@ class QueueClient:
                     self._settle_lost(QueueLost(f"queue {self.queue!r} was stopped before the job ended; {self._what_is_left()}"))
                     self._poller = None
                     return
+
+    def _asked(self, method: str, *args: Any) -> Any:
+        """The queue's answer, for the poller, which waits outside of Ray. Raises `ConnectionError` once Ray is shut down."""
+        with cluster.held_open() as connected:
+            if not connected:
+                raise ConnectionError
+            answer: Any = getattr(self.actor, method).remote(*args).future()
+        while not concurrent.futures.wait([answer], timeout=_LOOK_S).done:
+            if not ray.is_initialized():
+                raise ConnectionError
+        return answer.result()
 
     def _deliver(self, ends: Sequence[JobSnapshot]) -> None:
         if not ends:
@@ -282,8 +294,8 @@ class QueueClient:
         waiters = self._open_waiters()
         taken = [(job_id, waiter) for job_id, waiter in waiters if waiter.incarnation is not None]  # the others may still be on their way
         try:
-            unknown = set(ray.get(self.actor.expect.remote([job_id for job_id, _ in waiters], self.id)))
-        except RayError:  # it is away again: the next incarnation is asked again
+            unknown = set(self._asked("expect", [job_id for job_id, _ in waiters], self.id))
+        except (RayError, ConnectionError):  # it is away again: the next incarnation is asked again
             return
         gone = [waiter for job_id, waiter in taken if job_id in unknown]
         self._settle_lost(QueueLost(f"queue {self.queue!r} knows the job no more, and its end was not kept"), gone)
@@ -356,12 +368,16 @@ def client_of(queue: str) -> QueueClient:
 
 def start(queue: str, actor: Any) -> QueueInfo:
     """Have a queue open its store, if it has not yet."""
-    try:
-        return ray.get(actor.start.remote())
-    except RayTaskError as error:
-        raise unwrapped(error) from None
-    except RayError as error:
-        raise QueueNotFound(f"queue {queue!r} ({names.queue_actor(queue)}) did not start: {error}") from None
+    deadline = time.monotonic() + _CALL_TIMEOUT_S
+    while True:
+        try:
+            return ray.get(actor.start.remote())
+        except RayTaskError as error:
+            raise unwrapped(error) from None
+        except RayError as error:
+            if not isinstance(error, ActorUnavailableError) or time.monotonic() > deadline:
+                raise QueueNotFound(f"queue {queue!r} ({names.queue_actor(queue)}) did not start: {error}") from None
+            time.sleep(_RETRY_S)  # it is away for a moment
 
 
 def _close_at_exit(client: QueueClient) -> None:

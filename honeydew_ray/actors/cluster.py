@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Any, cast
 
 import ray
+import ray._private.worker
 from ray.util import list_named_actors  # pyright: ignore[reportUnknownVariableType]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -34,6 +36,18 @@ def connect(address: str | None = None, **init_options: Any) -> bool:
 def disconnect() -> None:
     """Leave the cluster, and end it if this process started it."""
     ray.shutdown()
+
+
+@contextlib.contextmanager
+def held_open() -> Iterator[bool]:
+    """Whether this process is connected to Ray; no thread of it can shut Ray down meanwhile.
+
+    A thread that calls Ray as another shuts it down ends the whole process: Ray exits then. So a
+    thread of ours makes its calls in here, which must be short.
+    """
+    lock: Any = getattr(ray._private.worker, "_connect_or_shutdown_lock", None) or contextlib.nullcontext()  # pyright: ignore
+    with lock:
+        yield ray.is_initialized()
 
 
 def actor_names() -> list[str]:

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.exceptions import ObjectLostError
 from ray.experimental.locations import get_local_object_locations
 
+from honeydew_ray.errors import QueueLost
 from honeydew_ray.payload import HeldBuffer, Payload
 
 
@@ -23,8 +25,12 @@ class StoredBuffer:
     index: int | None = None
 
     def fetch(self) -> Any:
-        """The bytes, mapped and not copied where they are on this node."""
-        value = ray.get(self.ref)
+        """The bytes, mapped and not copied where they are on this node. Raises `QueueLost` if they died with who held them."""
+        try:
+            value = ray.get(self.ref)
+        except ObjectLostError as error:
+            text = "a large argument or result is gone: the queue's process, or the node, that held it ended before it was fetched"
+            raise QueueLost(text) from error
         return value if self.index is None else value[self.index]
 
     def nodes(self) -> Sequence[str]:

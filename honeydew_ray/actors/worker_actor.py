@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import ray
 
-from honeydew_ray import payload
+from honeydew_ray import failpoints, payload
 from honeydew_ray.actors import names
 from honeydew_ray.actors.blackbox import BlackBox
 from honeydew_ray.actors.objects import StoredBuffer, as_arguments
@@ -135,6 +135,7 @@ class WorkerActor:
         except BaseException as error:  # whatever a job raises is the job's failure and must not end the worker
             spoilt = self._spoils()
             answer = pack((None, (), self._failure(error), spoilt))
+        failpoints.hit("job.post_user")
         self._end(token, answer, arrays, spoilt)
         return answer
 

@@ -92,16 +92,22 @@ class WorkerGroup:
         await self.start()  # a process that Ray has just restarted knows its workers only then
         self._stopping = True
         await asyncio.gather(*self._creations, return_exceptions=True)  # a detached actor without a handle could not be ended
+        await asyncio.gather(*map(self._find_again, self._adopted - self._handles.keys()))
         worker_ids = self._supervisor.stopping()
-        queue: Any = None
+        queue = self._queue
         with contextlib.suppress(QueueNotFound):
-            queue = self._queue or await asyncio.to_thread(cluster.find_queue, self._spec.queue)  # None while it restarts
+            queue = queue or await asyncio.to_thread(cluster.find_queue, self._spec.queue)  # None while it restarts
             await self._retire(queue, worker_ids)
         await asyncio.gather(*(self._end(view.ref) for view in self._supervisor.views()))
         await asyncio.to_thread(blackbox.sweep, names.worker_prefix(self._spec.queue, self._spec.group))
         if queue is not None:
             with contextlib.suppress(RayError):
                 await queue.remove_group.remote(self._spec.group)
+
+    async def _find_again(self, worker_id: str) -> None:
+        handle = await asyncio.to_thread(cluster.find_worker, worker_id)
+        if handle is not None:
+            self._handles[worker_id] = handle
 
     async def _retire(self, queue: Any, worker_ids: list[str]) -> None:
         """Have the queue take its jobs back; a queue that is away is waited for, one that is gone has nothing to take back."""
@@ -210,7 +216,7 @@ class WorkerGroup:
             return
         overdue = asyncio.get_running_loop().call_later(self._spec.init_timeout_s, self._init_overdue, init)
         try:
-            failed: InitFailed | None = await handle.init.remote(init.epoch)
+            failed = await self._made(handle, init.epoch)
         except RayError:  # it died: whoever watches it hears of that too
             return
         finally:
@@ -219,6 +225,12 @@ class WorkerGroup:
             self._do(self._supervisor.initialised(init.worker_id, init.epoch))
         else:
             self._do(self._supervisor.init_failed(init.worker_id, init.epoch, failed.error, failed.retry_s))
+
+    async def _made(self, handle: Any, epoch: int) -> InitFailed | None:
+        while True:
+            with contextlib.suppress(ActorUnavailableError):  # not dead: the call or its answer was lost, and to be made twice does no harm
+                return await handle.init.remote(epoch)
+            await asyncio.sleep(_LOOK_FOR_QUEUE_S)
 
     def _init_overdue(self, init: Init) -> None:
         self._do(self._supervisor.init_overdue(init.worker_id, init.epoch, self._spec.init_timeout_s))
@@ -362,7 +374,8 @@ def _start_surely(actor: Any) -> None:
 
 def start(actor: Any) -> None:
     """Have a new group begin; returns before its workers are up."""
-    ray.get(actor.start.remote())
+    with contextlib.suppress(ActorUnavailableError):  # it begins by itself, too
+        ray.get(actor.start.remote())
 
 
 def stop(actor: Any, queue: str, group: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from honeydew_ray.failure_modes.retry import Retry
-from honeydew_ray.job import JobState
-from honeydew_ray.stores.base import Query
+from honeydew_ray.job import JobRecord, JobState
+from honeydew_ray.stores.base import Page, Query
+from honeydew_ray.stores.memory import MemoryStore
 from tests.unit.harness import Bench, Rig, virtual
 
 
@@ -121,3 +124,49 @@ async def test_jobs_are_listed_page_by_page() -> None:
     rest = await bench.core.page(Query(state=JobState.PENDING), page.cursor, limit=3)
     assert [job.id for job in [*page.jobs, *rest.jobs]] == ids
     assert rest.cursor is None
+
+
+class Lagging(MemoryStore):
+    """Takes a job off at once and says so later, as a store does whose commits overlap; its pages may take a while too."""
+
+    overlapping = True
+
+    def __init__(self, page_s: float = 0.0) -> None:
+        super().__init__()
+        self.page_s = page_s
+
+    async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+        held = await super().ack(jobs)
+        await asyncio.sleep(1.0)
+        return held
+
+    async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
+        found = await super().page(query, cursor, limit)
+        await asyncio.sleep(self.page_s)
+        return found
+
+
+@virtual
+async def test_a_job_whose_end_is_being_written_is_known_all_along() -> None:
+    bench = await Bench(store=Lagging()).open(workers=1)
+    job_id = await bench.submit("sleep 1")
+    seen = []
+    while not seen or seen[-1] is not JobState.DONE:
+        seen.append(await bench.state(job_id))
+        await asyncio.sleep(0.1)
+    assert set(seen) == {JobState.IN_PROGRESS, JobState.DONE}
+    assert len(seen) > 15, "the end was told before it was written"
+
+
+@virtual
+async def test_a_job_that_ends_while_it_is_looked_for_is_known() -> None:
+    bench = await Bench(store=Lagging(page_s=0.5)).open(workers=1)
+    for asked_at in (0.6, 1.6, 1.9):  # before its end, while that is written, and so that it is told during the look
+        job_id = await bench.submit("sleep 1")
+        await asyncio.sleep(asked_at)
+        assert await bench.core.expect([job_id], f"asked at {asked_at}") == []
+        assert [name for _, name in await bench.collect(f"asked at {asked_at}", patience_s=10)] == [job_id]
+        job_id = await bench.submit("sleep 1")
+        await asyncio.sleep(asked_at)
+        assert await bench.state(job_id) is not None
+        await bench.end(job_id)

@@ -1,0 +1,130 @@
+"""One run of the hammer, from an empty machine to an empty machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.hammer.checker import Account, check
+from tests.hammer.errands import Errands
+from tests.hammer.faults import Faults
+from tests.hammer.ground import QUEUES, Ground
+from tests.hammer.recorder import Recorder, read_events
+from tests.hammer.schedule import Planned, counted, make_schedule
+
+DRIVERS = 3
+PATIENCE_S = 60.0
+_LOOK_S = 0.2
+
+
+class Run:
+    """Load from several programs, faults on a schedule, then quiet until all is done, then the account."""
+
+    def __init__(self, seed: int, seconds: float, say: bool = True) -> None:
+        self.seed = seed
+        self.seconds = seconds
+        self.folder = Path(tempfile.mkdtemp(prefix="hammer-"))
+        self.schedule = make_schedule(seed, seconds)
+        self._recorder = Recorder(self.folder / "events", "hammer")
+        self._ground = Ground(self.folder)
+        self._drivers_started = 0
+        self._errors: list[str] = []
+        self._say = say
+        (self.folder / "schedule.json").write_text(
+            json.dumps({"seed": seed, "seconds": seconds, "schedule": [planned._asdict() for planned in self.schedule]}, indent=1))
+
+    def go(self) -> Account:
+        """Run; the account. The folder is kept if it is not clean."""
+        for facts in QUEUES.values():
+            self._recorder.note("queue", **asdict(facts))
+        self._recorder.note("plan", faults=counted(self.schedule), patience_s=PATIENCE_S)
+        left: dict[str, object] = {}
+        try:
+            self._ground.build()
+            self._tell("the ground is laid")
+            self._load()
+            self._drain()
+            left.update(self._ground.stop_queues())
+        except Exception as error:
+            self._broken("the hammer", error)
+        finally:
+            processes = self._ground.clear()
+            if processes:
+                left["processes"] = {str(pid): command for pid, command in processes.items()}
+            self._recorder.note("left", **left)
+            self._recorder.close()
+        account = check(read_events(self.folder / "events"))
+        if account.violations:
+            (self.folder / "account.txt").write_text(f"seed {self.seed}, {self.seconds:g} s\n{account}\n")
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return account
+
+    def _load(self) -> None:
+        for _ in range(DRIVERS):
+            self._start_driver()
+        errands = Errands()
+        faults = Faults(self._ground, self._recorder, errands, self._start_driver)
+        began = time.monotonic()
+        threads: list[threading.Thread] = []
+        for planned in self.schedule:
+            errands.serve(began + planned.at_s)
+            self._tell(f"{planned.at_s:6.1f} s {planned.kind}")
+            threads.append(threading.Thread(target=self._do, args=(faults, planned), name=f"fault-{planned.kind}"))
+            threads[-1].start()
+        errands.serve(began + self.seconds)
+        while any(thread.is_alive() for thread in threads):
+            errands.serve(time.monotonic() + _LOOK_S)
+        self._ground.repair()
+
+    def _do(self, faults: Faults, planned: Planned) -> None:
+        try:
+            faults.do(planned)
+        except Exception as error:
+            self._broken(f"fault {planned.kind}", error)
+
+    def _start_driver(self) -> None:
+        self._drivers_started += 1
+        self._ground.start_driver(self._drivers_started, self.seed)
+
+    def _drain(self) -> None:
+        """No more faults, no more load: all that was taken ends, and everybody hears of it."""
+        load_ended = time.monotonic()
+        self._tell("draining")
+        stop = self.folder / "stop.new"
+        stop.write_text(str(PATIENCE_S))
+        stop.rename(self.folder / "stop")  # so that it is never seen empty
+        for name, driver in self._ground.drivers.items():
+            code = driver.wait(timeout=PATIENCE_S + 60)
+            if code not in (0, -9):
+                self._broken(f"driver {name}", RuntimeError(f"exit code {code}; see driver{name}.log"))
+        for name in self._ground.queues:
+            self._await_empty(name, load_ended)
+        for name, queue in self._ground.queues.items():
+            for job in queue.filter():
+                self._recorder.note("place", uid=job.args[0], queue=name, state=str(job.state))
+
+    def _await_empty(self, name: str, load_ended: float) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            status = self._ground.queues[name].status()
+            busy = sum(worker.job is not None for worker in status.workers)
+            if not status.pending + status.delayed + status.in_progress + busy or time.monotonic() > deadline:
+                break
+            time.sleep(_LOOK_S)
+        self._recorder.note("final", queue=name, pending=status.pending, delayed=status.delayed, in_progress=status.in_progress, busy=busy,
+                            load_ended=load_ended, status=str(status))
+
+    def _broken(self, who: str, error: Exception) -> None:
+        self._recorder.note("broken", who=who, error="".join(traceback.format_exception(error))[-3000:])
+        self._tell(f"{who}: {error!r}")
+
+    def _tell(self, text: str) -> None:
+        if self._say:
+            print(text, flush=True)
