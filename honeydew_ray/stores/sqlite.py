@@ -76,7 +76,7 @@ class SQLiteStore(Store):
         return SQLiteStore(self._path, max_abandoned=self._max_abandoned, abandoned_ttl_s=self._abandoned_ttl_s, create=False)
 
     async def open(self, queue: str) -> Opened:
-        journal = Journal(partial(JobFile, self._path, queue, self._create))
+        journal = self._new_journal(partial(JobFile, self._path, queue, self._create))
         await journal.start()
         try:
             openings, suspended, loaded = await journal.look(lambda file: (file.openings(), file.suspended(), list(file.load())))
@@ -243,6 +243,10 @@ class SQLiteStore(Store):
             payloads = await self._opened().look(lambda file: file.payloads(list(rows.values())))
         loaded = dict(zip(rows, payloads, strict=True))
         return [_rows.with_payload(job, loaded[job.id]) if job.id in loaded else job for job in jobs]
+
+    def _new_journal(self, open_file: Callable[[], JobFile]) -> Journal:
+        """Who writes the file: a thread, or in a simulation a task under virtual time."""
+        return Journal(open_file)
 
     def _opened(self) -> Journal:
         if self._journal is None:

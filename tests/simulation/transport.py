@@ -1,0 +1,165 @@
+"""The queue's way to simulated workers and other queues: what `RayTransport` does, step for step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from honeydew_ray import failpoints
+from honeydew_ray.actors import names
+from honeydew_ray.dispatchers.base import WorkerRef
+from honeydew_ray.errors import HoneydewError, QueueNotFound
+from honeydew_ray.failure import Failure
+from honeydew_ray.job import JobRecord, Token
+from honeydew_ray.transport import Attempt, Died, Holding, Lost, NotStarted, Raised, Report, Returned
+from tests.simulation.cluster import Actor, ActorDied, ActorUnavailable, CallFailed, Cluster
+from tests.simulation.worker import Answer, WhoAmI
+
+_RETRY_S = 0.2
+_PATIENCE_S = 2.0
+_SILENCE_S = 30.0
+_BURIAL_S = 10.0
+
+
+class SimTransport:
+    """Implements `Transport` over the simulated cluster, for one process of one queue."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._handles: dict[str, Actor] = {}
+        self._settled: dict[str, list[Token]] = {}
+        self.faults = 0  # of the next attempts, so many are to fail with an error of the transport itself
+
+    def know(self, handles: Mapping[str, Actor]) -> None:
+        self._handles.update(handles)
+
+    def forget_all_but(self, worker_ids: set[str], group_prefix: str) -> None:
+        for worker_id in [known for known in self._handles if known.startswith(group_prefix) and known not in worker_ids]:
+            del self._handles[worker_id]
+            self._settled.pop(worker_id, None)
+
+    async def run(self, worker: WorkerRef, attempt: Attempt) -> Report:
+        actor = self._handles.get(worker.id)
+        if actor is None:
+            return NotStarted(worker_alive=False)
+        settled = tuple(self._settled.pop(worker.id, ()))
+        if self.faults > 0:
+            self.faults -= 1
+            raise RuntimeError("a fault of the transport")
+        running = asyncio.ensure_future(self._cluster.call(actor, "run", attempt, settled))
+        failpoints.hit("disp.post_send")
+        return await self._report(actor, attempt.token, running)
+
+    async def resume(self, worker: WorkerRef, token: Token) -> Report:
+        actor = self._handles.get(worker.id)
+        if actor is None:
+            return NotStarted(worker_alive=False)
+        return await self._report(actor, token, asyncio.ensure_future(self._until_answered(actor, token)))
+
+    async def survivors(self, queue: str) -> list[Holding]:
+        await asyncio.sleep(0.01)
+        living = [name for name, actor in self._cluster.actors.items() if not actor.dead]
+        found = await asyncio.gather(*(self._survivor(worker_id) for worker_id in names.workers_among(living, queue)))
+        return [holding for holding in found if holding is not None]
+
+    def settled(self, worker: WorkerRef, token: Token) -> None:
+        if worker.id in self._handles:
+            self._settled.setdefault(worker.id, []).append(token)
+
+    async def recall(self, worker: WorkerRef, token: Token) -> bool:
+        actor = self._handles.get(worker.id)
+        while actor is not None:
+            try:
+                return await self._cluster.call(actor, "recall", token)
+            except ActorUnavailable:
+                await asyncio.sleep(_RETRY_S)
+            except CallFailed:
+                return False
+        return False
+
+    async def wait_idle(self, worker: WorkerRef) -> bool:
+        actor = self._handles.get(worker.id)
+        while actor is not None:
+            try:
+                if await self._cluster.call(actor, "wait_idle", _PATIENCE_S):
+                    return True
+            except ActorUnavailable:
+                await asyncio.sleep(_RETRY_S)
+            except CallFailed:
+                return False
+        return False
+
+    def kill(self, worker: WorkerRef) -> None:
+        actor = self._handles.get(worker.id)
+        if actor is not None:
+            self._cluster.kill(actor)
+
+    async def enqueue(self, queue: str, jobs: Sequence[JobRecord]) -> None:
+        await asyncio.sleep(0.005)
+        actor = self._cluster.find(names.queue_actor(queue))
+        if actor is None:
+            raise QueueNotFound(f"no queue {queue!r}")
+        bare = [replace(job) for job in jobs]
+        while True:
+            try:
+                await self._cluster.call(actor, "arrive", bare)
+                return
+            except ActorUnavailable:
+                await asyncio.sleep(_RETRY_S)
+            except ActorDied as error:
+                raise HoneydewError(f"queue {queue!r} died while it was given jobs") from error
+
+    # ------------------------------------------------------------------------------------------
+
+    async def _survivor(self, worker_id: str) -> Holding | None:
+        actor = self._cluster.find(names.worker_actor(worker_id))
+        if actor is None:
+            return None
+        try:
+            who: WhoAmI = await asyncio.wait_for(self._cluster.call(actor, "who_am_i"), _SILENCE_S)
+            tokens = await asyncio.wait_for(self._cluster.call(actor, "holding"), _SILENCE_S)
+        except (CallFailed, asyncio.TimeoutError):
+            await self._end(actor)
+            return None
+        self._handles.setdefault(worker_id, actor)
+        return Holding(WorkerRef(worker_id, who.node), tuple(tokens))
+
+    async def _report(self, actor: Actor, token: Token, running: asyncio.Future[Answer]) -> Report:
+        try:
+            answer = await running
+        except ActorUnavailable:
+            await self._end(actor)
+            return Lost(Failure("unresponsive", "WorkerUnavailable", "the worker stopped answering and was killed"))
+        except CallFailed:
+            return await self._examine(actor, token)
+        if answer.failure is not None:
+            return Raised(answer.failure, answer.spoilt)
+        return NotStarted(worker_alive=True) if answer.result is None else Returned(answer.result)
+
+    async def _examine(self, actor: Actor, token: Token) -> Report:
+        """What `autopsy` finds."""
+        if actor.node_lost:
+            return Lost(Failure("node_lost", "NodeLost", "its node is gone"))
+        await asyncio.sleep(0.01)
+        worker = actor.instance
+        if worker is None or worker.begun != token:
+            return NotStarted(worker_alive=False)
+        return Died(worker.end or Failure("signal", "WorkerKilled", "SIGKILL", signal=9))
+
+    async def _end(self, actor: Actor) -> None:
+        while True:
+            self._cluster.kill(actor)
+            try:
+                await self._cluster.call(actor, "who_am_i")
+            except ActorUnavailable:
+                pass
+            except CallFailed:
+                return
+            await asyncio.sleep(_RETRY_S)
+
+    async def _until_answered(self, actor: Actor, token: Token) -> Answer:
+        while True:
+            answer = await self._cluster.call(actor, "answer_of", token, _PATIENCE_S)
+            if answer is not None:
+                return answer
