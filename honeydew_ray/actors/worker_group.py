@@ -205,6 +205,9 @@ class WorkerGroup:
         overdue = asyncio.get_running_loop().call_later(self._spec.init_timeout_s, self._init_overdue, init)
         try:
             failed: InitFailed | None = await handle.init.remote(init.epoch)
+        except ActorUnavailableError:  # whether it made its state is not known, and nobody would say so later
+            self._kill(init.worker_id)
+            return
         except RayError:  # it died: whoever watches it hears of that too
             return
         finally:

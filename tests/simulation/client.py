@@ -112,7 +112,8 @@ class SimClient:
         if waiter is None:
             return
         if waiter.end is not None and (waiter.end.state, waiter.end.attempts) != (end.state, end.attempts):
-            self._history.note("told_otherwise", client=self.name, queue=self.queue, job=end.id, before=str(waiter.end.state), now=str(end.state))
+            self._history.note("told_otherwise", client=self.name, queue=self.queue, job=end.id,
+                               before=str(waiter.end.state), now=str(end.state))
         if not waiter.settled:
             waiter.end = end
             self._history.note("told", client=self.name, queue=self.queue, job=end.id, state=str(end.state), attempts=end.attempts)

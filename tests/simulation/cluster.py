@@ -144,7 +144,7 @@ class Cluster:
         self.cut_off.add(node)
         for actor in list(self.actors.values()):
             if actor.restarts and actor.process is not None and actor.process.node == node:
-                actor.process.kill()  # a second process of a queue or a group, beside one that is cut off, is beyond what Ray's fate lets us test
+                actor.process.kill()  # that two processes of one queue or group are alive at once, one of them cut off, is not played here
         self._after(NODE_LOSS_SEEN_S, self._declare_lost, node)
         self._after(NODE_LOSS_SEEN_S + lives_on_s, self._end_cut_off, node)
 

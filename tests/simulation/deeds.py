@@ -46,7 +46,7 @@ class Driver:
     def do(self, rng: random.Random) -> asyncio.Task[None]:
         """Begin a random deed, as this driver's process."""
         deeds: list[Callable[[], Coroutine[Any, Any, None]]] = (
-            [self.submit] * 10 + [self.submit_again] + [self.cancel] * 4 + [self.move] * 2 + [self.retry] * 2 + [self.look] + [self.suspend] * 2
+            [self.submit] * 10 + [self.cancel] * 4 + [self.move, self.retry, self.suspend] * 2 + [self.submit_again, self.look]
         )
         return start_in(self.process, self._account(rng.choice(deeds)))
 
@@ -122,6 +122,7 @@ class Driver:
         queue = self._rng.choice(["main", "main", "other"])
         async with self._suspending:
             try:
+                self._asked("suspend", queue)
                 await self.clients[queue].call("suspend")
                 self._world.history.note("answered", what="suspend", queue=queue, answer="ok")
                 await asyncio.sleep(self._rng.choice([0.05, 0.5, 3.0]))

@@ -13,6 +13,7 @@ from typing import Any
 from honeydew_ray.stores._file import JobFile
 from honeydew_ray.stores._journal import _RETRY_S, Journal
 from honeydew_ray.stores.sqlite import SQLiteStore
+from honeydew_ray.testing.virtual_time import VirtualClock
 
 _MEMORY_DISK = Path("/dev/shm")
 
@@ -73,6 +74,7 @@ class SimSQLiteStore(SQLiteStore):
     def __init__(self, path: Path, disk: Disk, create: bool) -> None:
         super().__init__(path, create=create)
         self._disk = disk
+        self._clock = VirtualClock()
 
     def _new_journal(self, open_file: Callable[[], JobFile]) -> Journal:
         return SteppedJournal(open_file, self._disk)

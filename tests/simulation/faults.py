@@ -16,7 +16,10 @@ from tests.simulation.scenario import NODES
 from tests.simulation.world import World, end_process, raise_disk_full, raise_hit
 
 _LOST = Failure("node_lost", "NodeLost", "a late word")
-_POINTS = ("disp.post_reserve", "disp.post_send", "move.between", "enq.pre_commit", "enq.post_commit", "ack.pre_commit", "ack.post_commit", "nack.pre")
+_POINTS = (
+    "disp.post_reserve", "disp.post_send", "move.between", "enq.pre_commit", "enq.post_commit", "ack.pre_commit", "ack.post_commit",
+    "nack.pre",
+)
 
 
 class Chaos:
@@ -45,7 +48,7 @@ class Chaos:
             "lose calls": lambda: self._for_a_while(self._lose_calls, self._keep_calls),
             "slow calls": lambda: self._for_a_while(self._slow_calls, self._keep_calls),
             "fault of transport": self._fault_of_transport,
-            "clock jumps": lambda: world.clock.jump(self._rng.choice([-3600.0, -1.0, 1.0, 3600.0])),
+            "clock jumps": lambda: setattr(world.clock, "offset", self._rng.choice([-3600.0, -1.0, 0.0, 1.0, 3600.0])),
             "disk full": lambda: self._arm(("enq.pre_commit", "ack.pre_commit", "nack.pre"), raise_disk_full),
             "error after commit": lambda: self._arm(("enq.post_commit", "ack.post_commit", "disp.post_send"), raise_hit),
         }
@@ -73,7 +76,7 @@ class Chaos:
             if process.paused and not process.dead:
                 process.resume()
         for node in NODES:
-            while node in self._cluster.cut_off:
+            while node in self._cluster.cut_off:  # noqa: ASYNC110 - under virtual time waiting costs nothing
                 await asyncio.sleep(1.0)
             self._cluster.bring_back(node)
         for queue in self._world.scenario.stores:

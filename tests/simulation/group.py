@@ -32,6 +32,8 @@ class GroupPlan:
     new_incarnation: Callable[[], str]
     init_retry_s: float = 1.0
     shutdown_s: float = 1.0
+    prefetch: bool = False
+    concurrency: int = 1
 
 
 class SimGroup:
@@ -186,7 +188,8 @@ class SimGroup:
             if self._queue is None or self._stopping:
                 continue
             self._serial += 1
-            roster = Roster(self._plan.group, self._incarnation, self._serial, self._supervisor.views(), "Worker", frozenset({"work"}))
+            roster = Roster(self._plan.group, self._incarnation, self._serial, self._supervisor.views(), "Worker", frozenset({"work"}),
+                            self._plan.prefetch, self._plan.concurrency)
             try:
                 await self._cluster.call(self._queue, "update_roster", roster, dict(self._handles))
             except CallFailed:

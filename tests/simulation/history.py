@@ -24,9 +24,12 @@ class History:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.closed = False  # what is left of a run is being cleared away
         self.listener: Callable[[str, dict[str, Any]], None] = lambda kind, facts: None
 
     def note(self, kind: str, **facts: Any) -> None:
+        if self.closed:
+            return
         self.listener(kind, facts)
         self.events.append(Event(asyncio.get_running_loop().time(), kind, tuple(facts.items())))
 

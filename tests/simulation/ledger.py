@@ -19,6 +19,11 @@ class Entry:
     left: JobState | None = None  # why it is gone, if that is confirmed
     unclear: set[JobState] = field(default_factory=set[JobState])  # what was asked for, and is not confirmed
 
+    @property
+    def buried(self) -> bool:
+        """Whether it is surely among the dead."""
+        return self.left is None and not self.unclear and self.record.state is JobState.ABANDONED
+
 
 class Ledger:
     """What the store of one queue must hold, by its own word."""
@@ -46,10 +51,12 @@ class Ledger:
         if job_id in self.entries:
             self.entries[job_id].unclear.discard(state)
 
-    def left(self, job_id: JobId, state: JobState) -> None:
-        if job_id in self.entries:
-            self.entries[job_id].left = state
-            self.entries[job_id].unclear.clear()
+    def left(self, job_id: JobId, state: JobState, job: JobRecord | None = None) -> None:
+        entry = self.entries.get(job_id)
+        if entry is not None:
+            entry.record = entry.record if job is None else job
+            entry.left = state
+            entry.unclear.clear()
 
     def stands(self, job: JobRecord) -> None:
         known = self.entries.get(job.id)
@@ -75,10 +82,11 @@ class Ledger:
                     self.complain(f"queue {self.queue}: job {job_id} was in the store, and a new process does not find it")
             elif entry.left is not None and not entry.unclear:
                 self.complain(f"queue {self.queue}: job {job_id} had left as {entry.left}, and a new process finds it {job.state}")
-            elif entry.left is None and not entry.unclear and entry.record.state is JobState.ABANDONED and job.state is not JobState.ABANDONED:
+            elif entry.buried and job.state is not JobState.ABANDONED:
                 self.complain(f"queue {self.queue}: job {job_id} was abandoned, and a new process finds it {job.state}")
             elif job.failures < entry.record.failures and not entry.unclear:
-                self.complain(f"queue {self.queue}: job {job_id} had failed {entry.record.failures} times, and a new process knows of {job.failures}")
+                known = f"had failed {entry.record.failures} times, and a new process knows of {job.failures}"
+                self.complain(f"queue {self.queue}: job {job_id} {known}")
         gone = {job_id: entry for job_id, entry in self.entries.items() if job_id not in here}
         for entry in gone.values():
             if entry.left is None:
@@ -115,7 +123,7 @@ class WatchedStore(Store):
             for job in (await self.inner.page(Query(ids=[job.id for job in jobs]), limit=_MANY)).jobs:
                 if job.id not in self._ledger.present():
                     self._ledger.entered(job)
-                    self._on_kept("entered", job)
+                    self._on_kept("entered unheard", job)
             raise
         for job, new in zip(jobs, answers, strict=True):
             if new:
@@ -135,7 +143,7 @@ class WatchedStore(Store):
         answers = await self._settle("ack", jobs, self.inner.ack)
         for job, settled in zip(jobs, self._landed("ack", jobs, answers), strict=True):
             if settled:
-                self._ledger.left(job.id, job.state)
+                self._ledger.left(job.id, job.state, job)
                 self._on_kept("left", job)
             else:
                 self._ledger.refused(job.id, job.state)
@@ -168,8 +176,14 @@ class WatchedStore(Store):
 
     async def cancel(self, job_id: JobId) -> CancelOutcome:
         self._ledger.asked(job_id, JobState.CANCELLED)
-        outcome = await self.inner.cancel(job_id)
-        if outcome is CancelOutcome.CANCELLED:
+        try:
+            outcome = await self.inner.cancel(job_id)
+        except Exception:
+            self._failed.add(("cancel", Token(job_id, 0, "")))
+            raise
+        failed_before = ("cancel", Token(job_id, 0, "")) in self._failed
+        self._failed.discard(("cancel", Token(job_id, 0, "")))
+        if outcome is CancelOutcome.CANCELLED or (failed_before and outcome is CancelOutcome.NOT_FOUND):
             self._ledger.left(job_id, JobState.CANCELLED)
         else:
             self._ledger.refused(job_id, JobState.CANCELLED)

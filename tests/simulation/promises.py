@@ -12,7 +12,7 @@ from tests.simulation.ledger import Ledger
 
 _OF_THE_JOB = frozenset({"exception", "exit", "signal", "out_of_memory", "timeout", "poison"})
 _OF_THE_CLUSTER = frozenset({"node_lost", "unresponsive"})
-_OF_THE_HOUSE = frozenset({"QueueRestarted", "WorkerStopped"})
+_OF_THE_HOUSE = frozenset({"QueueRestarted", "WorkerStopped", "AnswerLost", "WorkerDied"})
 
 Attempt = tuple[str, JobId, int]
 """A queue, a job, and the number of the attempt."""
@@ -24,15 +24,18 @@ class Promises:
     `complaints` stays empty as long as every promise is kept.
     """
 
-    def __init__(self, cluster: Cluster, times: dict[str, int], max_redeliveries: int) -> None:
+    def __init__(self, cluster: Cluster, times: dict[str, int], max_redeliveries: int, places: dict[str, int], prefetch: bool) -> None:
         self.complaints: list[str] = []
         self.ledgers: dict[str, Ledger] = {}
         self.told: dict[tuple[str, JobId], JobState] = {}
         self.refused: set[JobId] = set()  # jobs whose enqueue was surely refused
-        self.twice_by_rights: set[JobId] = set()
+        self._held_at_a_crash: set[tuple[str, JobId]] = set()
+        self._unheard: set[JobId] = set()  # enqueued, and whoever asked was told of an error
         self._cluster = cluster
         self._times = times
         self._max_redeliveries = max_redeliveries
+        self._places = places
+        self._prefetch = prefetch
         self._in_hand: dict[str, dict[Token, None]] = defaultdict(dict)  # by worker
         self._running: dict[Token, tuple[str, str]] = {}  # its worker and node
         self._spoilt: dict[str, int] = {}  # by worker: the epoch of a state that may not be used again
@@ -42,10 +45,12 @@ class Promises:
         self._cancelled: set[tuple[str, JobId]] = set()
         self._asked: dict[str, set[tuple[str, JobId]]] = defaultdict(set)  # what clients asked for: cancel, move, retry
         self._suspended: set[str] = set()
+        self._losses: dict[str, int] = defaultdict(int)  # how often a queue lost its memory
+        self._losses_when_asked: dict[tuple[str, str, JobId], int] = {}
         self._ever_entered: set[tuple[str, JobId]] = set()
         self._ever_left: set[tuple[str, JobId, JobState]] = set()
         self._hearers: dict[str, Callable[..., None]] = {
-            "received": self._received, "recalled": self._recalled, "start": self._start, "end": self._end, "down": self._down,
+            "received": self._received, "taken_back": self._taken_back, "start": self._start, "end": self._end, "down": self._down,
             "spoilt": self._state_spoilt, "custody": self._custody, "arrived": self._custody, "told": self._client_told,
             "told_otherwise": self._told_otherwise, "asked": self._client_asked, "answered": self._client_answered, "killed": self._kill,
         }
@@ -61,13 +66,17 @@ class Promises:
 
     # -- in workers ----------------------------------------------------------------------------
 
-    def _received(self, worker: str, job: JobId, token: Token) -> None:
-        if self._in_hand[worker]:
-            held = next(iter(self._in_hand[worker]))
-            self.complain(f"promise 6: worker {worker} was sent {token} while it had {held} in hand")
-        self._in_hand[worker][token] = None
+    def _received(self, worker: str, tokens: list[Token]) -> None:
+        queue, process = worker.partition("/")[0], _process(tokens[0])
+        held = [token for token in self._in_hand[worker] if _process(token) == process]
+        places = self._places[queue]
+        if len(tokens) > 1 and not (self._prefetch and queue == "main"):
+            self.complain(f"promise 6: worker {worker} was sent several jobs at once: {tokens}")
+        if len(held) >= places:
+            self.complain(f"promise 6: worker {worker} was sent {tokens} while it had {held} in hand")
+        self._in_hand[worker].update(dict.fromkeys(tokens))
 
-    def _recalled(self, worker: str, job: JobId, token: Token) -> None:
+    def _taken_back(self, worker: str, token: Token) -> None:
         self._in_hand[worker].pop(token, None)
 
     def _start(self, job: JobId, token: Token, worker: str, epoch: int, node: str, script: str) -> None:
@@ -76,6 +85,8 @@ class Promises:
         unheard = node in self._cluster.cut_off  # taken for lost: what runs there may run elsewhere too
         if epoch == 0 or self._spoilt.get(worker, 0) >= epoch:
             self.complain(f"promise 6: {token} runs on worker {worker} with a state that was spoilt, or none (epoch {epoch})")
+        if sum(at == worker for at, _ in self._running.values()) >= self._places[queue]:
+            self.complain(f"promise 6: {token} starts on worker {worker}, which runs as many jobs as it may")
         if job in self.refused:
             self.complain(f"promise 1: job {job} was refused, and starts")
         if not unheard:
@@ -116,18 +127,24 @@ class Promises:
             for token in [token for token, (worker, _) in self._running.items() if worker == name]:
                 del self._running[token]
         elif kind == "queue" and not self.ledgers[name].durable:
+            self._losses[name] += 1
             self._suspended.discard(name)
             self._cancelled = {pair for pair in self._cancelled if pair[0] != name}
 
     # -- in stores -----------------------------------------------------------------------------
 
     def crashed(self, queue: str, present: list[JobId]) -> None:
-        """A queue's process is gone; a job that it was moving at that moment may be in both queues, which is the price of being in one at least."""
-        self.twice_by_rights.update(job for job in present if any((other, job) in self._ever_entered for other in self.ledgers if other != queue))
+        """A queue's process is gone; a job that it was moving at that moment may be in both queues: the price of being in one at least."""
+        self._held_at_a_crash.update((queue, job) for job in present)
+
+    def twice_by_rights(self, job: JobId) -> bool:
+        return job in self._unheard or any((queue, job) in self._held_at_a_crash for queue in self.ledgers)
 
     def kept(self, queue: str, step: str, job: JobRecord) -> None:
         """A store has confirmed that a job entered, left, or stands as it is."""
-        if step == "entered":
+        if step == "entered unheard":
+            self._unheard.add(job.id)
+        if step.startswith("entered"):
             self._ever_entered.add((queue, job.id))
         elif step == "left":
             self._ever_left.add((queue, job.id, job.state))
@@ -144,7 +161,8 @@ class Promises:
             if job.moved_to is None or (job.moved_to, job.id) not in self._ever_entered:
                 self.complain(f"promise 3: job {job.id} left queue {queue} for {job.moved_to}, which does not have it")
             if (queue, job.id) not in self._asked["move"] and job.failures != self._times[queue] + 1:
-                self.complain(f"promise 2: job {job.id} left queue {queue} for {job.moved_to}: nobody asked, and it failed {job.failures} times")
+                why = f"nobody asked, and it failed {job.failures} times"
+                self.complain(f"promise 2: job {job.id} left queue {queue} for {job.moved_to}: {why}")
 
     def _check_stands(self, queue: str, job: JobRecord) -> None:
         times = self._times[queue]
@@ -201,6 +219,7 @@ class Promises:
             self.complain(f"promise 11: {client} was told that job {job} is {before}, and then that it is {now}")
 
     def _client_asked(self, what: str, queue: str, job: JobId = None) -> None:
+        self._losses_when_asked[what, queue, job] = self._losses[queue]
         if what == "resume":
             self._suspended.discard(queue)
         elif what == "retry":
@@ -209,6 +228,8 @@ class Promises:
             self._asked[what].add((queue, job))
 
     def _client_answered(self, what: str, queue: str, answer: str, job: JobId = None) -> None:
+        if self._losses_when_asked[what, queue, job] != self._losses[queue]:
+            return  # what it was told is forgotten
         if what == "suspend":
             self._suspended.add(queue)
         elif what == "cancel" and answer == "cancelled":
@@ -232,3 +253,8 @@ class Promises:
             elif job in ledger.lost:
                 places.append((queue, "lost with the memory of a process"))
         return places
+
+
+def _process(token: Token) -> str:
+    """The incarnation of the queue that issued an attempt, without the number of the claim."""
+    return token.incarnation.rpartition(".")[0]

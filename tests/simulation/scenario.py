@@ -10,9 +10,9 @@ from tests.simulation.cluster import HEAD
 NODES = ["n1", "n2", "n3"]
 
 FAULTS = (
-    "kill worker", "kill worker soon", "kill queue", "kill queue soon", "kill queue at a point", "kill group", "kill group soon", "kill client",
-    "lose node", "cut node off", "pause worker", "pause queue", "pause group", "pause client", "lose calls", "slow calls", "fault of transport",
-    "clock jumps", "disk full", "error after commit",
+    "kill worker", "kill worker soon", "kill queue", "kill queue soon", "kill queue at a point", "kill group", "kill group soon",
+    "kill client", "lose node", "cut node off", "pause worker", "pause queue", "pause group", "pause client", "lose calls",
+    "slow calls", "fault of transport", "clock jumps", "disk full", "error after commit",
 )
 
 
@@ -32,6 +32,8 @@ class Scenario:
     decides_s: float  # how long the failure mode takes
     init_fails: int
     spoils: bool
+    prefetch: bool
+    concurrency: int  # of each worker of main
     delays_s: tuple[float, ...]
     faults: tuple[str, ...]  # those that may come
     deeds: int
@@ -39,7 +41,9 @@ class Scenario:
 
     def __str__(self) -> str:
         stores = ", ".join(f"{queue}: {store}" for queue, store in self.stores.items())
-        return f"seed {self.seed} ({stores}; {self.workers} workers; Retry({self.times}), then {self.finally_}; {', '.join(self.faults) or 'no faults'})"
+        style = "leases" if self.prefetch else f"{self.concurrency} at once" if self.concurrency > 1 else "strict"
+        faults = ", ".join(self.faults) or "no faults"
+        return f"seed {self.seed} ({stores}; {self.workers} workers, {style}; Retry({self.times}), then {self.finally_}; {faults})"
 
 
 def scenario(seed: int) -> Scenario:
@@ -49,6 +53,7 @@ def scenario(seed: int) -> Scenario:
     homes = {queue: rng.choice([HEAD, HEAD, "n1"]) if store == "sqlite" else rng.choice([HEAD, None]) for queue, store in stores.items()}
     calm = rng.random() < 0.1
     share = rng.choice([0.1, 0.3, 0.6])
+    style = rng.choice(["strict", "strict", "prefetch", "concurrent"])
     faults = () if calm else tuple(fault for fault in FAULTS if rng.random() < share)
     return Scenario(
         seed, stores, homes,
@@ -57,10 +62,12 @@ def scenario(seed: int) -> Scenario:
         retry_delay_s=rng.choice([0.0, 0.0, 0.5]),
         finally_=rng.choice(["abandon", "other", "other", "nowhere"]),
         max_redeliveries=rng.choice([2, 20]),
-        result_ttl_s=rng.choice([600.0, 600.0, 2.0]),
+        result_ttl_s=rng.choice([600.0, 120.0]),
         decides_s=rng.choice([0.0, 0.03]),
         init_fails=rng.choice([0, 0, 0, 1]),
         spoils=rng.random() < 0.7,
+        prefetch=style == "prefetch",
+        concurrency=3 if style == "concurrent" else 1,
         delays_s=rng.choice([(0.001,), (0.0005, 0.001, 0.005), (0.001, 0.01, 0.05), (0.001, 0.02, 0.3)]),
         faults=faults,
         deeds=rng.choice([15, 30, 45]),

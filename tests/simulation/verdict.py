@@ -19,7 +19,7 @@ async def check_places(world: World, drivers: list[Driver]) -> None:
     for job in dict.fromkeys(accepted):
         places = world.promises.where(job)
         final = [place for place in places if place[1] != "moved"]
-        if len(final) != 1 and not (len(final) == 2 and job in world.promises.twice_by_rights):
+        if len(final) != 1 and not (len(final) == 2 and world.promises.twice_by_rights(job)):
             world.promises.complain(f"promise 2: job {job} was accepted, and is in {len(final)} places: {places}")
     for queue in world.scenario.stores:
         await _check_rest(world, queue, drivers[0])
@@ -31,7 +31,8 @@ async def _check_rest(world: World, queue: str, driver: Driver) -> None:
         world.promises.complain(f"liveness: queue {queue} is not up")
         return
     core = live.core
-    for what, left in (("monitors", core.floor.monitors), ("jobs on their way out", core._leaving), ("calls to end a job", core.floor._called_off)):
+    kept = {"monitors": core.floor.monitors, "jobs on their way out": core._leaving, "ends ordered": core.floor.settlement._called_off}
+    for what, left in kept.items():
         if left:
             world.promises.complain(f"leak: queue {queue} is at rest, and has {what}: {list(left)}")
     try:
@@ -51,3 +52,14 @@ async def _check_rest(world: World, queue: str, driver: Driver) -> None:
     wanted = world.scenario.workers if queue == "main" else 1
     if busy or len(status.workers) != wanted:
         world.promises.complain(f"liveness: queue {queue} has no work, and of its {wanted} workers these are not idle:\n{status}")
+
+
+async def say(world: World, queue: str) -> str:
+    """All that a queue knows of how it stands, for whoever looks into why it does not go on."""
+    live = world.live_queue(queue)
+    if live is None:
+        return f"queue {queue!r} is not up"
+    status = await live.core.status()
+    monitors = [f"  {monitor.token} with {monitor.worker.id}, answered: {monitor.answered}, ordered: {monitor.ordered}"
+                for monitor in live.core.floor.monitors.values()]
+    return "\n".join([str(status), *monitors])

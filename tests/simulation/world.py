@@ -58,7 +58,8 @@ class World:
         self.clock = VirtualClock()
         self.cluster = Cluster(self._rng("cluster"), self.history, NODES)
         self.cluster.weather.delays_s = list(scenario.delays_s)
-        self.promises = Promises(self.cluster, {"main": scenario.times, "other": 0}, scenario.max_redeliveries)
+        self.promises = Promises(self.cluster, {"main": scenario.times, "other": 0}, scenario.max_redeliveries,
+                                 {"main": scenario.concurrency, "other": 1}, scenario.prefetch)
         self.history.listener = self.promises.hear
         self.disks: dict[str, Disk] = {}
         self.clients: list[SimClient] = []
@@ -85,7 +86,9 @@ class World:
             await self.start_group(queue, "default", self.scenario.workers if queue == "main" else 1)
 
     async def start_group(self, queue: str, group: str, num: int) -> Actor:
-        plan = GroupPlan(queue, group, num, self._new_worker, lambda: f"g{next(self._numbers)}")
+        of_main = queue == "main"
+        plan = GroupPlan(queue, group, num, self._new_worker, lambda: f"g{next(self._numbers)}",
+                         prefetch=of_main and self.scenario.prefetch, concurrency=self.scenario.concurrency if of_main else 1)
         actor = Actor(names.group_actor(queue, group), lambda process: SimGroup(plan, self.cluster), restarts=True)
         await self.cluster.create(actor)
         return actor
@@ -140,7 +143,9 @@ class World:
         return SimQueue(plan, self.cluster, self.history)
 
     def _new_worker(self, worker_id: str, process: Process) -> SimWorker:
-        return SimWorker(worker_id, process, self.history, Habits(self._result, self.scenario.init_fails, self.scenario.spoils))
+        concurrency = self.scenario.concurrency if worker_id.startswith("main/") else 1
+        spoils = self.scenario.spoils and concurrency == 1
+        return SimWorker(worker_id, process, self.history, Habits(self._result, self.scenario.init_fails, spoils, concurrency))
 
     # -- failpoints ----------------------------------------------------------------------------
 

@@ -94,7 +94,7 @@ async def test_each_report_has_its_verdict(report: Report, verdict: Verdict, fat
     assert await watch.watch() == (verdict, fate)
     assert watch.answered
     attempt, = transport.attempts
-    assert attempt == Attempt(Token("a", 1, "i.1"), "work", False, watch.job.payload)
+    assert attempt == Attempt(Token("a", 1, "i.1"), "work", False, watch.job.payload, watch.job.timeout_s)
     await asyncio.sleep(10)
     assert transport.kills == 0, "the timer ended with the watch"
 
