@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench simulate seeded-bugs coverage clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ PYTHON ?= $(firstword $(shell for python in python3 python3.13 python3.12 python
 	$$python -c '$(NEEDS)' 2>/dev/null && echo $$python && break; done))
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-cli  ## Analyse the standard library with a pool of workers, two of which meet with accidents
 	@$(BIN)/honeydew demo
@@ -30,6 +30,9 @@ check: $(VENV)/.installed-dev  ## Lint, check types (pyright, mypy) and check th
 bench: $(VENV)/.installed-test  ## Measure speed, as ratios to bare Ray
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.store_speed
+
+simulate: $(VENV)/.installed-test  ## Simulate SEEDS=1000 lives of queues, each with faults of its own, and check every promise
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
 
 clean:  ## Remove the virtual environment and every cache
 	rm -rf $(VENV) build dist .*_cache .hypothesis .import_linter_cache *.egg-info

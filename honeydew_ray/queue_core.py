@@ -195,8 +195,9 @@ class QueueCore:
         await self.floor.reattachment.clear()
         leases = self.workforce.retire(worker_ids)
         await asyncio.gather(*(lease.cut_short() for lease in leases if len(lease.open) > 1))
-        in_hand = {monitor for lease in leases for monitor in lease.monitors if monitor.settled_as is None}
-        in_hand |= {monitor for monitor in self.floor.monitors.values() if monitor.worker.id in worker_ids}  # taken over, not adopted yet
+        in_hand = {monitor: None for lease in leases for monitor in lease.monitors if monitor.settled_as is None}
+        not_adopted_yet = [monitor for monitor in self.floor.monitors.values() if monitor.worker.id in worker_ids]
+        in_hand.update(dict.fromkeys(not_adopted_yet))
         if in_hand:
             await asyncio.wait([monitor.concluded for monitor in in_hand], timeout=shutdown_s)
         for monitor in in_hand:

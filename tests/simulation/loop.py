@@ -42,6 +42,8 @@ class Process:
         """It makes no further step."""
         if not self.dead:
             self.dead = True
+            for step in self.held_back:
+                step.loop.withheld.append(step)
             self.held_back.clear()
             for tell in self.on_death:
                 Context().run(tell)  # the world's doing, not a step of the dead
@@ -86,6 +88,7 @@ class _Step:
             process.held_back.append(self)
             return
         if process.dead:
+            self.loop.withheld.append(self)
             return
         process.steps += 1
         self.loop.steps += 1
@@ -93,6 +96,7 @@ class _Step:
             raise RuntimeError(f"after {_MAX_STEPS} steps the run has not ended; {process} makes steps for ever")
         if process.dies_at is not None and process.steps >= process.dies_at:
             process.kill()
+            self.loop.withheld.append(self)
             return
         self.callback(*self.args)
 
@@ -108,6 +112,7 @@ class SharedLoop(VirtualTimeLoop):
         super().__init__()
         self.ending = False
         self.steps = 0
+        self.withheld: list[_Step] = []  # from the dead, whose tasks can be cleared away only by making them
         self._all_tasks: list[asyncio.Task[Any]] = []  # one whose process is dead must not be collected, which would run its code
         self._names = itertools.count(1)
         self.set_task_factory(self._make_task)
@@ -140,6 +145,8 @@ class SharedLoop(VirtualTimeLoop):
         """Cancel all that is left, of the living and the dead, and close."""
         self.ending = True
         self.set_exception_handler(lambda _, context: None)
+        for step in self.withheld:
+            self.call_soon(step.run_unless_cancelled)
         for _ in range(10):
             left = [task for task in self._all_tasks if not task.done()]
             if not left:
