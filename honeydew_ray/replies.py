@@ -74,7 +74,7 @@ class Replies:
         end = JobSnapshot.of(job)
         self._keep(end, now)
         waiting = self._waiting.pop(job.id, None)
-        for client in {job.client: None, **waiting} if waiting else (job.client,):
+        for client in dict.fromkeys((job.client, *waiting)) if waiting else (job.client,):
             if client in self._clients:  # one that has left, or fell silent, asks anew if it comes back
                 self.send(client, end)
 

@@ -83,6 +83,7 @@ def placed(failure: Failure) -> Failure:
         (Raised(BOOM, spoilt=False), Failed(placed(BOOM)), WorkerFate.FREE),
         (NotStarted(worker_alive=True), Unharmed(), WorkerFate.FREE),
         (NotStarted(worker_alive=False), Unharmed(), WorkerFate.GONE),
+        (NotStarted(worker_alive=True, spoilt=True), Unharmed(), WorkerFate.SPOILT),
         (Died(DEAD), Failed(placed(DEAD)), WorkerFate.GONE),
         (Lost(LOST), Interrupted(placed(LOST)), WorkerFate.GONE),
     ],
