@@ -34,6 +34,9 @@ bench: $(VENV)/.installed-test  ## Measure speed, as ratios to bare Ray
 simulate: $(VENV)/.installed-test  ## Simulate SEEDS=1000 lives of queues, each with faults of its own, and check every promise
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
 
+seeded-bugs: $(VENV)/.installed-test  ## Show that the simulation catches mistakes: each is planted in a copy, and must be found
+	$(BIN)/python -m tests.seeded_bugs --seeds $(or $(SEEDS),200)
+
 clean:  ## Remove the virtual environment and every cache
 	rm -rf $(VENV) build dist .*_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

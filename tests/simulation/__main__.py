@@ -15,6 +15,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many to run")
     parser.add_argument("--first", type=int, default=0, help="where to begin")
     parser.add_argument("--seed", type=int, help="run this one only")
+    parser.add_argument("--stop", action="store_true", help="stop at the first that breaks a promise")
     parser.add_argument("--history", action="store_true", help="print what happened")
     parser.add_argument("--job", help="of the history, print only what concerns this job")
     options = parser.parse_args()
@@ -28,6 +29,8 @@ def main() -> int:
         if outcome.complaints:
             broken += 1
             print(outcome, flush=True)
+            if options.stop:
+                break
     took = time.monotonic() - began
     print(*(f"{count:9,}  {kind}" for kind, count in sorted(kinds.items())), sep="\n")
     print(f"{len(seeds)} seeds in {took:.1f} s, {1000 * took / len(seeds):.0f} ms each: {broken} broke a promise")
