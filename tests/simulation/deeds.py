@@ -125,6 +125,10 @@ class Driver:
                 self._asked("suspend", queue)
                 await self.clients[queue].call("suspend")
                 self._world.history.note("answered", what="suspend", queue=queue, answer="ok")
+                process = self._world.queue_actor(queue).process
+                if "kill queue" in self._world.scenario.faults and self._rng.random() < 0.5 and process is not None:
+                    self._world.history.note("fault", what="kill queue")
+                    process.kill()
                 await asyncio.sleep(self._rng.choice([0.05, 0.5, 3.0]))
             finally:
                 self._asked("resume", queue)

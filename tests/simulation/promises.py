@@ -74,6 +74,9 @@ class Promises:
             self.complain(f"promise 6: worker {worker} was sent several jobs at once: {tokens}")
         if len(held) >= places:
             self.complain(f"promise 6: worker {worker} was sent {tokens} while it had {held} in hand")
+        earlier = [token for token, (at, _) in self._running.items() if at == worker and _process(token) != process]
+        if earlier and places == 1:
+            self.complain(f"promise 6: worker {worker} was sent {tokens} while it runs {earlier} for an earlier process of the queue")
         self._in_hand[worker].update(dict.fromkeys(tokens))
 
     def _taken_back(self, worker: str, token: Token) -> None:
