@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from honeydew_ray.actors import names
 from honeydew_ray.failure import Failure
+from honeydew_ray.placement import NodeView, Plan
 from honeydew_ray.roster import Roster, Spoilt
-from honeydew_ray.supervisor import Action, Init, Kill, Spawn, Supervisor
-from tests.simulation.cluster import Actor, ActorUnavailable, CallFailed, Cluster
+from honeydew_ray.staffing import Action, Init, Kill, Spawn
+from honeydew_ray.supervisor import Supervisor
+from tests.simulation.cluster import HEAD, Actor, ActorUnavailable, CallFailed, Cluster
 from tests.simulation.loop import Process
 from tests.simulation.worker import SimWorker, WhoAmI
 
@@ -19,6 +21,7 @@ _LOOK_FOR_QUEUE_S = 0.25
 _RESTART_S = 15.0
 _ATTEND_S = 30.0
 _INIT_TIMEOUT_S = 20.0
+_LOOK_AT_NODES_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class SimGroup:
         self._cluster = cluster
         self._incarnation = plan.new_incarnation()
         self._serial = 0
-        self._supervisor = Supervisor(plan.num, plan.init_retry_s, self._new_id)
+        self._supervisor = Supervisor(Plan(plan.num, plan.num), plan.init_retry_s, self._new_id)
         self._handles: dict[str, Actor] = {}
         self._adopted: set[str] = set()
         self._tasks: set[asyncio.Future[None]] = set()
@@ -55,10 +58,11 @@ class SimGroup:
     async def begin(self) -> None:
         living = [name for name, actor in self._cluster.actors.items() if not actor.dead]
         for worker_id in names.workers_among(living, self._plan.queue, self._plan.group):
-            if names.slot_of(worker_id) < self._plan.num:
-                self._supervisor.adopted(names.slot_of(worker_id), worker_id)
-                self._adopted.add(worker_id)
+            self._supervisor.adopted(names.slot_of(worker_id), worker_id)
+            self._adopted.add(worker_id)
+        self._see_nodes()
         self._do(self._supervisor.start())
+        self._spawn_task(self._look_at_nodes())
         self._spawn_task(self._keep_queue_told())
         self._spawn_task(self._attend_queue())
 
@@ -96,11 +100,16 @@ class SimGroup:
                     self._spawn_task(self._init(action))
                 case Kill():
                     self._kill(action.worker_id)
+                case _:
+                    raise NotImplementedError(f"no node drains here, and no group follows the load: {action}")
         self._changed.set()
 
     async def _bring_up(self, worker_id: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         if self._stopping:
+            return
+        if self._supervisor.place(worker_id) is None:
+            self._changed.set()
             return
         try:
             actor = self._handles[worker_id] = await self._created(worker_id)
@@ -110,6 +119,7 @@ class SimGroup:
         except CallFailed as error:
             self._kill(worker_id)
             self._handles.pop(worker_id, None)
+            self._see_nodes()
             self._do(self._supervisor.died(worker_id, Failure("exit", "WorkerDied", str(error))))
 
     async def _created(self, worker_id: str) -> Actor:
@@ -180,6 +190,15 @@ class SimGroup:
             except CallFailed:
                 self._queue = None
                 await asyncio.sleep(_LOOK_FOR_QUEUE_S)
+
+    async def _look_at_nodes(self) -> None:
+        while not self._stopping:
+            await asyncio.sleep(_LOOK_AT_NODES_S)
+            self._see_nodes()
+
+    def _see_nodes(self) -> None:
+        living = [NodeView(name) for name, alive in self._cluster.nodes.items() if alive and name != HEAD]
+        self._do(self._supervisor.saw_nodes(living, asyncio.get_running_loop().time()))
 
     async def _keep_queue_told(self) -> None:
         while not self._stopping:
