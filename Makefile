@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench hammer clean
+.PHONY: help demo test check bench hammer simulate seeded-bugs coverage clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ PYTHON ?= $(firstword $(shell for python in python3 python3.13 python3.12 python
 	$$python -c '$(NEEDS)' 2>/dev/null && echo $$python && break; done))
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-cli  ## Analyse the standard library with a pool of workers, two of which meet with accidents
 	@$(BIN)/honeydew demo
@@ -34,6 +34,12 @@ bench: $(VENV)/.installed-test  ## Measure speed, as ratios to bare Ray
 
 hammer: $(VENV)/.installed-test  ## Kill everything under load, then account for every job (SECONDS=60 SEED=1)
 	$(BIN)/python -m tests.hammer --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
+simulate: $(VENV)/.installed-test  ## Simulate SEEDS=1000 lives of queues, each with faults of its own, and check every promise
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
+
+seeded-bugs: $(VENV)/.installed-test  ## Show that the simulation catches mistakes: each is planted in a copy, and must be found
+	$(BIN)/python -m tests.seeded_bugs --seeds $(or $(SEEDS),200)
 
 clean:  ## Remove the virtual environment and every cache
 	rm -rf $(VENV) build dist .*_cache .hypothesis .import_linter_cache *.egg-info

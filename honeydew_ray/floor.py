@@ -49,7 +49,7 @@ class Floor:
         self._clock = clock
         self._workforce = workforce
         self._pace = Pace()
-        self._leases: set[Lease] = set()
+        self._leases: dict[Lease, None] = {}  # in the order of issue, so that a run can be repeated
         self._alone: set[JobId] = set()  # jobs whose lease was cut short by a death, and that have yet to be issued again
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -155,12 +155,12 @@ class Floor:
         return lease
 
     def _watch(self, lease: Lease) -> None:
-        self._leases.add(lease)
+        self._leases[lease] = None
         self.background.spawn(self._follow(lease))
 
     async def _follow(self, lease: Lease) -> None:
         verdicts, fate = await lease.watch()
-        self._leases.discard(lease)
+        del self._leases[lease]
         self._note(verdicts)
         if fate is WorkerFate.GONE:
             self._suspect(lease, verdicts)

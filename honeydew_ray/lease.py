@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.failure import Failure, exception_text, exception_traceback
 from honeydew_ray.monitor import JobMonitor, Order, Verdict, WorkerFate
 from honeydew_ray.transport import Attempt, Lost, NotStarted, Report, Transport
+
+log = logging.getLogger("honeydew_ray")
 
 OVERDUE_S = 0.04
 """A lease of several jobs that lasts longer is cut short: what has not started goes to other workers."""
@@ -52,7 +55,7 @@ class Lease:
         try:
             reports = await self._reports()
         except Exception as error:  # a fault of the transport: how the attempts end is unknown, so make sure that they have
-            self._transport.kill(self.worker)
+            await self._end_worker()
             return self._judged((monitor, Lost(_fault_of_monitor(error))) for monitor in self.open), WorkerFate.GONE
         finally:
             for timer in self._timers:
@@ -81,13 +84,22 @@ class Lease:
         if taken_back:
             await asyncio.wait(taken_back)
 
+    async def _end_worker(self) -> None:
+        """The attempts may have reached it in spite of the fault: no other may begin before it is dead."""
+        try:
+            await self._transport.end(self.worker)
+        except Exception:  # then it is told once more, and more cannot be done
+            log.exception("it is not sure that worker %s is dead", self.worker.id)
+            self._transport.kill(self.worker)
+
     def _overdue(self) -> None:
         self._narrowing = asyncio.ensure_future(self._narrow())
 
     async def _reports(self) -> Sequence[Report]:
         if self._resumed:
             return [await self._transport.resume(self.worker, self.monitors[0].token)]
-        attempts = [Attempt(monitor.token, monitor.job.method, monitor.job.is_function, monitor.job.payload) for monitor in self.monitors]
+        jobs = [(monitor.token, monitor.job) for monitor in self.monitors]
+        attempts = [Attempt(token, job.method, job.is_function, job.payload, job.timeout_s) for token, job in jobs]
         return await self._transport.run(self.worker, attempts)
 
     def _time(self, monitor: JobMonitor, spent_s: float) -> None:

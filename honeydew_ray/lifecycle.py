@@ -49,8 +49,13 @@ def became_due(job: JobRecord) -> JobRecord:
 
 
 def claimed(job: JobRecord, incarnation: str, now: float) -> JobRecord:
-    """The queue takes a job, to issue it to a worker, to move it, or, if it was abandoned, to revive it."""
+    """The queue takes a job, to issue it to a worker, to move it, or, if it was abandoned, to revive it.
+
+    One to be revived is as good as revived: should the queue's process end before it is, the job is redelivered with counts begun anew.
+    """
     _demand(job, "claimed", _WAITING | {JobState.ABANDONED})
+    if job.state is JobState.ABANDONED:
+        job = job._replace(failures=0, redeliveries=0, private=None)
     return job._replace(
         state=JobState.IN_PROGRESS, attempt=job.attempt + 1, incarnation=incarnation, started_at=now, completed_at=None,
     )

@@ -121,7 +121,8 @@ class JobMonitor:
             case Raised():
                 return WorkerFate.SPOILT if report.spoilt else WorkerFate.FREE
             case NotStarted():
-                return WorkerFate.FREE if report.worker_alive else WorkerFate.GONE
+                alive = WorkerFate.SPOILT if report.spoilt else WorkerFate.FREE
+                return alive if report.worker_alive else WorkerFate.GONE
             case Died() | Lost():
                 return WorkerFate.GONE
 

@@ -204,8 +204,9 @@ class QueueCore:
         await self.floor.reattachment.clear()
         leases = self.workforce.retire(worker_ids)
         await asyncio.gather(*(lease.cut_short() for lease in leases if len(lease.open) > 1))
-        in_hand = {monitor for lease in leases for monitor in lease.monitors if monitor.settled_as is None}
-        in_hand |= {monitor for monitor in self.floor.monitors.values() if monitor.worker.id in worker_ids}  # taken over, not adopted yet
+        in_hand = {monitor: None for lease in leases for monitor in lease.monitors if monitor.settled_as is None}
+        not_adopted_yet = [monitor for monitor in self.floor.monitors.values() if monitor.worker.id in worker_ids]
+        in_hand.update(dict.fromkeys(not_adopted_yet))
         if in_hand:
             await asyncio.wait([monitor.concluded for monitor in in_hand], timeout=shutdown_s)
         for monitor in in_hand:
@@ -256,12 +257,26 @@ class QueueCore:
 
     async def _cancel_waiting(self, job_id: JobId) -> CancelOutcome:
         page = await self._store.page(Query(ids=[job_id]))
-        outcome = await self._store.cancel(job_id)
+        try:
+            outcome = await self._store.cancel(job_id)
+        except Exception:  # the store may have done it, or do it yet: whoever waits for the job must hear of it
+            if page.jobs:
+                self.floor.background.spawn(self.floor.settlement.insist(lambda: self._finish_cancel(page.jobs[0])))
+            raise
         if outcome is CancelOutcome.CANCELLED:
-            self.replies.ended(lifecycle.cancelled(page.jobs[0], self._clock.now()))
-            self.floor.settlement.emptied.set()
-            self._intake.made_room()
+            self._cancelled(page.jobs[0])
         return outcome
+
+    async def _finish_cancel(self, job: JobRecord) -> None:
+        outcome = await self._store.cancel(job.id)
+        gone = outcome is CancelOutcome.NOT_FOUND and self.replies.find(job.id) is None
+        if outcome is CancelOutcome.CANCELLED or (gone and not (await self._store.page(Query(ids=[job.id]))).jobs):
+            self._cancelled(job)
+
+    def _cancelled(self, job: JobRecord) -> None:
+        self.replies.ended(lifecycle.cancelled(job, self._clock.now()))
+        self.floor.settlement.emptied.set()
+        self._intake.made_room()
 
     async def _departed(self, jobs: Sequence[JobRecord]) -> None:
         """Wait until what left here under these ids is gone: a job back before that would pass for known, and be removed."""

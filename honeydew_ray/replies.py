@@ -43,7 +43,7 @@ class Replies:
         self._kept: OrderedDict[JobId, tuple[float, JobSnapshot]] = OrderedDict()  # with when it came, ascending
         self._kept_bytes = 0
         self._clients: dict[str, _Client] = {}
-        self._waiting: dict[JobId, set[str]] = {}
+        self._waiting: dict[JobId, dict[str, None]] = {}  # in the order in which they asked, so that a run can be repeated
         self._swept_at = 0.0
         self._numbers = itertools.count(1)  # over all clients: one that was forgotten and is back must not have acknowledged new ones
         self.closed = False
@@ -54,7 +54,7 @@ class Replies:
         if ended is not None:
             self.send(client, ended)
         else:
-            self._waiting.setdefault(job_id, set()).add(client)
+            self._waiting.setdefault(job_id, {})[client] = None
             self._client(client)
 
     def submitted(self, client: str, jobs: int) -> None:
@@ -74,7 +74,7 @@ class Replies:
         end = JobSnapshot.of(job)
         self._keep(end, now)
         waiting = self._waiting.pop(job.id, None)
-        for client in {job.client, *waiting} if waiting else (job.client,):
+        for client in dict.fromkeys((job.client, *waiting)) if waiting else (job.client,):
             if client in self._clients:  # one that has left, or fell silent, asks anew if it comes back
                 self.send(client, end)
 
@@ -119,7 +119,7 @@ class Replies:
             box.unacknowledged.clear()
             box.something.set()
         for job_id in [job_id for job_id, clients in self._waiting.items() if client in clients]:
-            self._waiting[job_id].discard(client)
+            del self._waiting[job_id][client]
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 

@@ -36,6 +36,7 @@ class _Slot:
     ready: bool = False
     was_ready: bool = False
     epoch: int = 0
+    spoilt: int = 0  # the latest epoch whose state the queue found spoilt
     node: str = ""
     labels: dict[str, str] | None = None
     pid: int | None = None
@@ -128,7 +129,7 @@ class Supervisor:
         if self._plan.per_node is not None:
             slot.home = node
         slot.epoch = max(epoch, attempted)  # numbers go on from there: what is known as spoilt must not seem made anew
-        if epoch > 0 and epoch == slot.epoch:
+        if epoch > slot.spoilt and epoch == slot.epoch:
             return self.initialised(worker_id, epoch) + self._fill()
         return [self._init(slot), *self._fill()]
 
@@ -158,6 +159,8 @@ class Supervisor:
     def spoilt(self, worker_id: str, epoch: int) -> list[Action]:
         """The queue found the state of this epoch spoilt: make it anew."""
         slot = self._find(worker_id)
+        if slot is not None:
+            slot.spoilt = max(slot.spoilt, epoch)  # a worker that is being adopted may hold that state, and not have said so yet
         if slot is None or not slot.ready or slot.epoch != epoch:
             return []
         slot.state, slot.ready = WorkerState.STARTING, False

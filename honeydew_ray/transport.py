@@ -19,6 +19,7 @@ class Attempt(NamedTuple):
     method: str
     is_function: bool
     payload: Payload
+    timeout_s: float | None = None  # the queue sees to it; the worker knows it in case the queue is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,13 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class NotStarted:
-    """The job did not start and never will under this token; ``worker_alive`` tells of the worker."""
+    """The job did not start and never will under this token; ``worker_alive`` tells of the worker.
+
+    ``spoilt``: its state must be rebuilt before it runs any job.
+    """
 
     worker_alive: bool
+    spoilt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +118,18 @@ class Transport(Protocol):
         ...
 
     async def wait_idle(self, worker: WorkerRef) -> bool:
-        """Wait until the worker runs nothing; False if it died first."""
+        """Wait until the worker runs nothing; False if it died first.
+
+        What it still runs is of a queue that is lost; if that outlives its own timeout, the worker is killed.
+        """
         ...
 
     def kill(self, worker: WorkerRef) -> None:
         """End the worker's process at once. A `run` under way reports the death."""
+        ...
+
+    async def end(self, worker: WorkerRef) -> None:
+        """End the worker's process, and return when it is known to be dead."""
         ...
 
     async def enqueue(self, queue: str, jobs: Sequence[JobRecord]) -> None:

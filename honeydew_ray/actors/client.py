@@ -51,7 +51,7 @@ class Delivery:
     """Jobs on their way to a queue."""
 
     def __init__(self, queue: str, actor: Any, submission: bytes, buffers: Sequence[Any], waiters: Sequence[Waiter], timeout_s: float,
-                 patience_s: float, gone: Callable[[], QueueNotFound]) -> None:
+                 patience_s: float, gone: Callable[[], QueueNotFound], taken: Callable[[Sequence[Waiter], str], None]) -> None:
         self._queue = queue
         self._actor = actor
         self._submission = submission
@@ -60,6 +60,7 @@ class Delivery:
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._gone = gone
+        self._taken = taken
         self._deadline = time.monotonic() + timeout_s
         self.large = bool(buffers)  # what is sent after it may arrive before it
         self._sent = self._send()
@@ -92,8 +93,7 @@ class Delivery:
                     raise EnqueueUncertain(f"queue {self._queue!r} is gone; the job may have been enqueued or not") from None
                 raise self._gone() from None
             else:
-                for waiter in self._waiters:
-                    waiter.incarnation = incarnation
+                self._taken(self._waiters, incarnation)
                 return
 
     def _send(self) -> Any:
@@ -115,6 +115,7 @@ class QueueClient:
         self.max_pending = info.max_pending
         self._incarnation = info.incarnation
         self._waiters: weakref.WeakValueDictionary[JobId, Waiter] = weakref.WeakValueDictionary()
+        self._strangers: list[Waiter] = []  # their jobs were taken by another incarnation than the one that the poll is with
         self._changed = threading.Condition()
         self._poller: threading.Thread | None = None
         self._closing = False
@@ -147,7 +148,15 @@ class QueueClient:
         """Send jobs to the queue; it has custody once the delivery is confirmed."""
         self._check_connection()
         submission = pack((tuple(common), [tuple(row) for row in rows]))
-        return Delivery(self.queue, self.actor, submission, buffers, waiters, timeout_s, common.patience_s, self._gone)
+        return Delivery(self.queue, self.actor, submission, buffers, waiters, timeout_s, common.patience_s, self._gone, self._taken)
+
+    def _taken(self, waiters: Sequence[Waiter], incarnation: str) -> None:
+        """A process of the queue has custody of the jobs of these waiters; it may be dead by now, and the poll with the next one."""
+        with self._changed:
+            for waiter in waiters:
+                waiter.incarnation = incarnation
+            if incarnation != self._incarnation and not self._durable:
+                self._strangers.extend(waiters)
 
     # -- waiting ---------------------------------------------------------------------------------
 
@@ -233,9 +242,13 @@ class QueueClient:
     def _poll(self) -> None:
         acknowledged = 0
         while not self._closing:
+            with self._changed:
+                strangers, self._strangers = self._strangers, []
             try:
                 answer: bytes | Collected = self._asked("collect", self.id, self._incarnation, acknowledged, _PATIENCE_S)
             except (ActorUnavailableError, RayTaskError):
+                with self._changed:
+                    self._strangers.extend(strangers)
                 time.sleep(_RETRY_S)
             except Exception:  # the queue is dead for good, or Ray was shut down
                 self._settle_lost(QueueLost(f"queue {self.queue!r} is gone; {self._what_is_left()}"))
@@ -249,6 +262,9 @@ class QueueClient:
                 elif collected.forgotten:  # this process was asleep for long, or the queue meets it for the first time
                     self._ask_again()
                 self._deliver([end for _, end in collected.ends])
+                lost = [waiter for waiter in strangers if waiter.incarnation != collected.incarnation]
+                if lost:
+                    self._settle_lost(self._memory_lost(), lost)
                 acknowledged = collected.ends[-1][0] if collected.ends else acknowledged
                 if collected.closed and not collected.ends:
                     self._settle_lost(QueueLost(f"queue {self.queue!r} was stopped before the job ended; {self._what_is_left()}"))
@@ -287,7 +303,10 @@ class QueueClient:
             self._ask_again()
             return
         lost = [waiter for _, waiter in self._open_waiters() if waiter.incarnation not in (None, incarnation)]
-        self._settle_lost(QueueLost(f"the process of queue {self.queue!r} died, and its store kept nothing"), lost)
+        self._settle_lost(self._memory_lost(), lost)
+
+    def _memory_lost(self) -> QueueLost:
+        return QueueLost(f"the process of queue {self.queue!r} died, and its store kept nothing")
 
     def _ask_again(self) -> None:
         """Say anew which ends this process waits for; those the queue had taken and does not know any more are lost."""

@@ -51,7 +51,8 @@ class RayTransport:
         handle = self._handles.get(worker.id)
         if handle is None:  # its group dropped it after it was chosen
             return [NotStarted(worker_alive=False)] * len(attempts)
-        rows = [(tuple(token), method, is_function, arguments.data) for token, method, is_function, arguments in attempts]
+        rows = [(tuple(token), method, is_function, arguments.data, timeout_s)
+                for token, method, is_function, arguments, timeout_s in attempts]
         lease = pack((self._settled.pop(worker.id, ()), rows))
         buffers = attempts[0].payload.buffers  # a job with large buffers has a lease of its own
         running = handle.run.remote(lease, buffers) if buffers else handle.run.remote(lease)
@@ -102,7 +103,7 @@ class RayTransport:
         if answer.stopped:
             return Stopped()
         if answer.result is None:
-            return NotStarted(worker_alive=True)
+            return NotStarted(worker_alive=True, spoilt=answer.spoilt)
         large = await self._fetch(handle, token, answer.buffer_sizes) if answer.buffer_sizes else ()
         return Returned(Payload(answer.result, large), answer.ran_s)
 
@@ -144,8 +145,12 @@ class RayTransport:
         handle = self._handles.get(worker.id)
         while handle is not None:
             try:
-                if await handle.wait_idle.remote(_PATIENCE_S):
+                idle: bool | None = await handle.wait_idle.remote(_PATIENCE_S)
+                if idle:
                     return True
+                if idle is None:
+                    await self._end(handle)
+                    return False
             except ActorUnavailableError:
                 await asyncio.sleep(_RETRY_S)
             except RayError:
@@ -158,6 +163,12 @@ class RayTransport:
         if handle is not None:
             with contextlib.suppress(Exception):  # dead already
                 ray.kill(handle, no_restart=True)
+
+    async def end(self, worker: WorkerRef) -> None:
+        """End the worker's process, and return when Ray says that it is dead."""
+        handle = self._handles.get(worker.id)
+        if handle is not None:
+            await self._end(handle)
 
     async def enqueue(self, queue: str, jobs: Sequence[JobRecord]) -> None:
         """Give jobs to another queue; tries again until it is clear that they are there, or are not."""

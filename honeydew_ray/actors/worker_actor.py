@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -67,6 +68,7 @@ class Answer(NamedTuple):
 
 
 NOT_STARTED = pack(())
+NOT_ON_SPOILT_STATE = pack((None, (), None, True))
 
 
 class WorkerActor:
@@ -76,16 +78,18 @@ class WorkerActor:
     works; with an event loop they share that. Everything else runs in the control group and answers
     while a job runs. Invariants: an attempt that was taken back is never begun, and one that was
     begun is never taken back; an answer is kept until the queue says that it is settled, so that a
-    queue that lost its process can ask again.
+    queue that lost its process can ask again; no job is begun on a state that another one spoilt,
+    whoever sends it.
     """
 
     def __init__(self, worker_id: str, spec: WorkerSpec) -> None:
         self._spec = spec
         self._state: Any = None
         self._epoch = self._attempted = 0
+        self._spoilt = False  # the state may not be used until it is made anew
         self._lock = threading.Condition()
         self._waiting: set[Token] = set()  # of leases that came, not begun
-        self._running: dict[Token, None] = {}
+        self._running: dict[Token, float] = {}  # until when they may, by the monotonic clock
         self._kept: dict[Token, tuple[bytes, list[Any]]] = {}  # answers and large buffers that the queue has yet to settle
         self._recalled: set[Token] = set()  # taken back before they came
         self._watcher = threading.Event()
@@ -96,7 +100,8 @@ class WorkerActor:
 
     def init(self, epoch: int) -> InitFailed | None:
         """Make the state anew: None if it worked."""
-        self._attempted, self._epoch, self._state = epoch, 0, None  # the old state goes first: two may not fit in memory
+        self._attempted, self._epoch, self._spoilt = epoch, 0, False
+        self._state = None  # the old state goes first: two may not fit in memory
         try:
             self._state = self._runner.make(self._make_state)
         except BaseException as error:  # SystemExit in __init__ must not pass for a ready worker
@@ -107,7 +112,7 @@ class WorkerActor:
     def run(self, lease: bytes, buffers: tuple[StoredBuffer, ...] = ()) -> bytes:
         """Run the jobs of a lease in order: what became of each, an `Answer`, packed. They are kept until the queue has settled them."""
         settled, rows = unpack(lease)
-        jobs = [(Token(*token), method, is_function, data) for token, method, is_function, data in rows]
+        jobs = [(Token(*token), method, is_function, data, timeout_s) for token, method, is_function, data, timeout_s in rows]
         with self._lock:
             for done in settled:
                 self._kept.pop(Token(*done), None)
@@ -116,11 +121,12 @@ class WorkerActor:
                     self._recalled.discard(token)
                 else:
                     self._waiting.add(token)
-        return pack([self._run(token, method, is_function, Payload(data, buffers)) for token, method, is_function, data in jobs])
+        return pack([self._run(token, method, is_function, Payload(data, buffers), timeout_s)
+                     for token, method, is_function, data, timeout_s in jobs])
 
-    def _run(self, token: Token, method: str, is_function: bool, arguments: Payload) -> bytes:
-        if not self._begin(token):
-            return NOT_STARTED
+    def _run(self, token: Token, method: str, is_function: bool, arguments: Payload, timeout_s: float | None) -> bytes:
+        if not self._begin(token, math.inf if timeout_s is None else time.monotonic() + timeout_s):
+            return NOT_ON_SPOILT_STATE if self._spoilt else NOT_STARTED
         began = time.perf_counter()
         arrays: list[Any] = []
         spoilt = False
@@ -200,10 +206,14 @@ class WorkerActor:
             return self._kept[token][0] if self._lock.wait_for(lambda: token not in self._running, patience_s) else None
 
     @ray.method(concurrency_group="control")
-    def wait_idle(self, patience_s: float) -> bool:
-        """Whether no job runs, now or within ``patience_s`` seconds."""
+    def wait_idle(self, patience_s: float) -> bool | None:
+        """Whether no job runs, now or within ``patience_s`` seconds; None if one runs for longer than its timeout allows.
+
+        That is for a queue that did not send it: the one that did would have ended it.
+        """
         with self._lock:
-            return self._lock.wait_for(lambda: not self._running, patience_s)
+            idle = self._lock.wait_for(lambda: not self._running, patience_s)
+            return idle if idle or min(self._running.values()) > time.monotonic() else None
 
     def _make_state(self) -> Any:
         if self._spec.state is None:
@@ -221,12 +231,14 @@ class WorkerActor:
             print(f"init_failed could not be asked: {exception_text(fault)}", file=sys.stderr)
             return None
 
-    def _begin(self, token: Token) -> bool:
+    def _begin(self, token: Token, until: float) -> bool:
         with self._lock:
             if token not in self._waiting:
                 return False
             self._waiting.discard(token)
-            self._running[token] = None
+            if self._spoilt:
+                return False
+            self._running[token] = until
             self._record()
         return True
 
@@ -234,8 +246,7 @@ class WorkerActor:
         with self._lock:
             del self._running[token]
             self._kept[token] = answer, arrays
-            if spoilt:  # no other job may meet the state as this one left it
-                self._waiting.clear()
+            self._spoilt = self._spoilt or spoilt  # no other job may meet the state as this one left it
             if self._running:
                 self._record()
             self._lock.notify_all()

@@ -46,6 +46,10 @@ class Image:
     def __contains__(self, job_id: JobId) -> bool:
         return job_id in self._jobs
 
+    def find(self, job_id: JobId) -> JobRecord | None:
+        """The job of this id, if it is held."""
+        return self._jobs.get(job_id)
+
     def restore(self, jobs: Iterable[JobRecord]) -> None:
         """Hold these jobs as they are; those of a state come in the order in which they came into it."""
         in_line: list[JobRecord] = []

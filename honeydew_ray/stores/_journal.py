@@ -66,7 +66,7 @@ class Journal:
 
     async def start(self) -> None:
         """Open the file. Raises what that raises."""
-        self._thread.start()
+        self._begin()
         await self._opened
 
     async def look(self, work: Callable[[JobFile], T]) -> T:
@@ -97,7 +97,14 @@ class Journal:
         try:
             await done
         finally:
-            self._thread.join()  # it has only to return
+            self._join()
+
+    def _begin(self) -> None:
+        """Let the writing begin; what stands below under "in the writing thread" may run anywhere, as long as it is in one place."""
+        self._thread.start()
+
+    def _join(self) -> None:
+        self._thread.join()  # it has only to return
 
     def _hand_over(self) -> None:
         if self._alarm is not None:
@@ -116,19 +123,23 @@ class Journal:
             self._tell(_answer, self._opened, None, error)
             return
         self._tell(_answer, self._opened, None, None)
-        while True:
-            batch = self._take()
-            looks = [item for item in batch if isinstance(item, _Look)]
-            for look in looks:
-                if not look.last:
-                    self._do(look, file)
-            units = [item for item in batch if isinstance(item, Unit)]
-            if units or self._backlog:
-                self._write(file, units)
-            for look in looks:
-                if look.last:
-                    self._do(look, file)
-                    return
+        while self._handle(file, self._take()):
+            pass
+
+    def _handle(self, file: JobFile, batch: list[Unit | _Look]) -> bool:
+        """Do what a batch asks for; False if there is to be no other."""
+        looks = [item for item in batch if isinstance(item, _Look)]
+        for look in looks:
+            if not look.last:
+                self._do(look, file)
+        units = [item for item in batch if isinstance(item, Unit)]
+        if units or self._backlog:
+            self._write(file, units)
+        for look in looks:
+            if look.last:
+                self._do(look, file)
+                return False
+        return True
 
     def _take(self) -> list[Unit | _Look]:
         """Everything that waits; if something is to be tried again, nothing after a while."""

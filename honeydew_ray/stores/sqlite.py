@@ -14,6 +14,7 @@ from typing import Any, ClassVar, cast
 
 from honeydew_ray import lifecycle
 from honeydew_ray.arguments import expect_count, expect_seconds, refuse, refuse_type
+from honeydew_ray.clock import Clock, SystemClock
 from honeydew_ray.errors import StoreError
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobState
 from honeydew_ray.stores import _rows
@@ -67,6 +68,7 @@ class SQLiteStore(Store):
         self._settling: dict[tuple[str, Any], None] = {}  # (ack or nack, token), (cancel, id): in the image, and not committed yet
         self._ends_kept = 0  # since old ones were last forgotten
         self._journal: Journal | None = None
+        self._clock: Clock = SystemClock()
 
     def __repr__(self) -> str:
         return f"SQLiteStore({str(self._path)!r}, max_abandoned={self._max_abandoned}, abandoned_ttl_s={self._abandoned_ttl_s:g})"
@@ -76,7 +78,7 @@ class SQLiteStore(Store):
         return SQLiteStore(self._path, max_abandoned=self._max_abandoned, abandoned_ttl_s=self._abandoned_ttl_s, create=False)
 
     async def open(self, queue: str) -> Opened:
-        journal = Journal(partial(JobFile, self._path, queue, self._create))
+        journal = self._new_journal(partial(JobFile, self._path, queue, self._create))
         await journal.start()
         try:
             openings, suspended, loaded = await journal.look(lambda file: (file.openings(), file.suspended(), list(file.load())))
@@ -91,7 +93,8 @@ class SQLiteStore(Store):
         self._image.incarnation = f"{openings}-{uuid.uuid4().hex[:8]}"  # a copy of the file may have as many openings
         self._image.restore(job for _, job in loaded)
         held = [job for _, job in loaded if job.state is JobState.IN_PROGRESS]
-        return Opened(self._image.incarnation, suspended, await self._whole(held), ended)
+        over = [job for job in ended if job.id not in self._image]  # others have come back since
+        return Opened(self._image.incarnation, suspended, await self._whole(held), over)
 
     async def enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
         demand_enqueued(jobs)
@@ -131,10 +134,14 @@ class SQLiteStore(Store):
         return await self._settle("nack", jobs, lambda job: self._image.nack(_rows.slim(job)))
 
     async def cancel(self, job_id: JobId) -> CancelOutcome:
+        waiting = self._image.find(job_id)
         outcome = self._image.cancel(job_id)
         key = ("cancel", job_id)
         if outcome is CancelOutcome.CANCELLED or (outcome is CancelOutcome.NOT_FOUND and key in self._settling):
-            await self._land(self._changed("cancel", [key]))
+            unit = self._changed("cancel", [key])
+            if outcome is CancelOutcome.CANCELLED and waiting is not None:  # else a late try to enqueue it would bring it back
+                self._keep_ends(unit.changes, [lifecycle.cancelled(waiting, self._clock.now())])
+            await self._land(unit)
             return CancelOutcome.CANCELLED
         return outcome
 
@@ -243,6 +250,10 @@ class SQLiteStore(Store):
             payloads = await self._opened().look(lambda file: file.payloads(list(rows.values())))
         loaded = dict(zip(rows, payloads, strict=True))
         return [_rows.with_payload(job, loaded[job.id]) if job.id in loaded else job for job in jobs]
+
+    def _new_journal(self, open_file: Callable[[], JobFile]) -> Journal:
+        """Who writes the file: a thread, or in a simulation a task under virtual time."""
+        return Journal(open_file)
 
     def _opened(self) -> Journal:
         if self._journal is None:

@@ -136,6 +136,10 @@ class ScriptedWorkers:
             if flight.worker == worker.id:
                 flight.killed.set()
 
+    async def end(self, worker: WorkerRef) -> None:
+        self.kill(worker)
+        await self.wait_idle(worker)
+
     async def enqueue(self, queue: str, jobs: Sequence[JobRecord]) -> None:
         await asyncio.sleep(self.latency_s)
         if queue not in self.queues:

@@ -72,3 +72,26 @@ def test_a_job_that_the_queue_had_taken_and_knows_no_more_is_lost(forgetful: Que
     may_answer.send()
     assert client.wait(waiter, 10.0)
     assert isinstance(waiter.lost, QueueLost)
+
+
+class Restarted:
+    """A memory queue of which the poll knows the second process already."""
+
+    def collect(self, _client: str, incarnation: str, *_: Any) -> Collected:
+        time.sleep(0.1)
+        return Collected("second", [], closed=False, forgotten=False)
+
+    def forget(self, _client: str) -> None: ...
+
+
+@pytest.mark.parametrize(("taken_by", "lost"), [("first", True), ("second", False)])
+def test_a_job_that_was_taken_by_a_process_that_is_no_more_is_lost_though_that_is_heard_late(
+        ray_cluster: None, taken_by: str, lost: bool) -> None:
+    actor = ray.remote(Restarted).options(num_cpus=0).remote()  # pyright: ignore
+    client = QueueClient("restarted", actor, QueueInfo("second", durable=False))
+    waiter = client.expect("job")
+    client._taken([waiter], taken_by)
+    assert client.wait(waiter, 10.0 if lost else 1.0) is lost
+    assert isinstance(waiter.lost, QueueLost) is lost
+    client.close()
+    ray.kill(actor)

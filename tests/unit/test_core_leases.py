@@ -340,5 +340,5 @@ async def test_whatever_happens_each_job_ends_once_and_in_one_place(seed: int) -
     counts = await bench.store.counts()
     assert (counts.pending, counts.delayed, counts.in_progress) == (0, 0, 0)
     assert bench.core.floor.monitors == {}
-    assert bench.core.floor._leases == set()
+    assert bench.core.floor._leases == {}
     healing.cancel()

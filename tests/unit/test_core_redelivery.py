@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from honeydew_ray.decisions import Discard
+from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.failure_modes.retry import Retry
 from honeydew_ray.job import JobState
-from tests.unit.harness import TICK, Bench, Rig, ScriptedMode, now, virtual
+from honeydew_ray.roster import Spoilt
+from honeydew_ray.transport import NotStarted
+from tests.unit.harness import LATENCY_S, TICK, Bench, Rig, ScriptedMode, now, virtual
 
 
 @virtual
@@ -66,3 +70,42 @@ async def test_a_fault_of_the_transport_kills_the_worker_and_redelivers() -> Non
     assert end.state is JobState.DONE
     assert end.attempts == 2
     assert "unplugged" in str(end.last_error)
+
+
+@virtual
+async def test_after_a_fault_of_the_transport_no_other_attempt_starts_before_the_worker_is_dead() -> None:
+    class Sturdy(Rig):
+        async def end(self, worker: WorkerRef) -> None:
+            await asyncio.sleep(3.0)
+            await super().end(worker)
+
+    bench = await Bench(rig=Sturdy()).open(workers=2)
+    bench.rig.run_error = OSError("unplugged")
+    job_id = await bench.submit("ok")
+    await asyncio.sleep(TICK)
+    bench.rig.run_error = None
+    await asyncio.sleep(2.0)
+    assert bench.started() == []
+    assert (await bench.end(job_id)).state is JobState.DONE
+    assert bench.start_times(job_id) == pytest.approx([3.0 + LATENCY_S], abs=TICK)
+
+
+@virtual
+async def test_a_job_that_its_worker_will_not_run_on_a_spoilt_state_goes_back_unharmed_and_the_state_is_made_anew() -> None:
+    class Upright(Rig):
+        refusals = 1
+
+        async def run(self, worker: WorkerRef, attempts: Any) -> Any:
+            self.refusals -= 1
+            if self.refusals >= 0:
+                return [NotStarted(worker_alive=True, spoilt=True)] * len(attempts)
+            return await super().run(worker, attempts)
+
+    bench = await Bench(rig=Upright()).open(workers=1)
+    assert await bench.core.workforce.spoilt("default", (), 0.0) == []
+    job_id = await bench.submit("ok")
+    assert await bench.core.workforce.spoilt("default", (), 1.0) == [Spoilt("w1", 1)]
+    assert bench.started() == []
+    bench.revive("w1", epoch=2)
+    end = await bench.end(job_id)
+    assert (end.state, end.attempts, bench.started()) == (JobState.DONE, 1, [job_id])

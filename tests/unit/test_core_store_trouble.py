@@ -10,7 +10,7 @@ from honeydew_ray import lifecycle
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.dispatchers.lru import LRU
 from honeydew_ray.failure_modes.retry import Retry
-from honeydew_ray.job import JobRecord, JobState
+from honeydew_ray.job import CancelOutcome, JobRecord, JobState
 from honeydew_ray.stores.base import Opened
 from tests.unit.harness import Bench, Rig, ScriptedMode, TroubledStore, now, virtual
 
@@ -139,6 +139,27 @@ async def test_jobs_that_find_no_worker_while_the_store_fails_go_back_in_the_end
     assert await bench.state(job_id) is JobState.PENDING
     dispatcher.closed = False
     assert (await bench.end(job_id)).state is JobState.DONE
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@virtual
+async def test_whoever_waits_for_a_job_hears_that_it_is_cancelled_though_the_store_failed_meanwhile(late: bool) -> None:
+    class Failing(TroubledStore):
+        failures = 1
+
+        async def cancel(self, job_id: object) -> CancelOutcome:
+            self.failures -= 1
+            outcome = await super().cancel(job_id) if late or self.failures < 0 else None
+            if self.failures >= 0 or outcome is None:
+                raise OSError("disk full in cancel")
+            return outcome
+
+    bench = await Bench(store=Failing()).open()
+    job_id = await bench.submit()
+    with pytest.raises(OSError, match="disk full"):
+        await bench.core.cancel(job_id)
+    assert [told for _, told in await bench.collect(patience_s=10.0)] == [job_id]
+    assert await bench.state(job_id) is JobState.CANCELLED
 
 
 @virtual

@@ -186,3 +186,12 @@ def test_a_revived_job_begins_anew_but_for_its_number_of_attempts_and_its_last_e
     assert (after.attempt, after.last_error) == (4, FAILURE)
     assert (after.failures, after.redeliveries, after.private, after.started_at, after.seq, after.due_at) == (0, 0, None, None, 0, NOW + 1)
     assert after.attempts == 0
+
+
+def test_a_dead_job_taken_to_be_revived_has_its_counts_begun_anew_should_it_be_redelivered_instead():
+    dead = make_job("a", state=JobState.ABANDONED, attempt=4, failures=3, redeliveries=2, private="note", last_error=FAILURE)
+    claimed = lifecycle.claimed(dead, "i", NOW)
+    assert (claimed.attempt, claimed.failures, claimed.redeliveries, claimed.private) == (5, 0, 0, None)
+    waiting = make_job("b", attempt=4, failures=3, redeliveries=2, private="note")
+    claimed = lifecycle.claimed(waiting, "i", NOW)
+    assert (claimed.failures, claimed.redeliveries, claimed.private) == (3, 2, "note")

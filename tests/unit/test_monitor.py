@@ -83,6 +83,7 @@ def placed(failure: Failure) -> Failure:
         (Raised(BOOM, spoilt=False), Failed(placed(BOOM)), WorkerFate.FREE),
         (NotStarted(worker_alive=True), Unharmed(), WorkerFate.FREE),
         (NotStarted(worker_alive=False), Unharmed(), WorkerFate.GONE),
+        (NotStarted(worker_alive=True, spoilt=True), Unharmed(), WorkerFate.SPOILT),
         (Died(DEAD), Failed(placed(DEAD)), WorkerFate.GONE),
         (Lost(LOST), Interrupted(placed(LOST)), WorkerFate.GONE),
     ],
@@ -94,7 +95,7 @@ async def test_each_report_has_its_verdict(report: Report, verdict: Verdict, fat
     assert await watch.watch() == (verdict, fate)
     assert watch.answered
     attempt, = transport.attempts
-    assert attempt == Attempt(Token("a", 1, "i.1"), "work", False, watch.job.payload)
+    assert attempt == Attempt(Token("a", 1, "i.1"), "work", False, watch.job.payload, watch.job.timeout_s)
     await asyncio.sleep(10)
     assert transport.kills == 0, "the timer ended with the watch"
 

@@ -132,6 +132,24 @@ def test_ends_are_kept_for_clients_that_have_not_heard(path: Path) -> None:
             ended["huge"].value()
 
 
+def test_a_cancelled_job_is_known_after_a_restart_so_that_a_late_try_to_enqueue_it_does_not_bring_it_back(path: Path) -> None:
+    with drive(path) as store:
+        store.enqueue(new("a", client="c"), new("b"))
+        assert store.cancel("a") is CancelOutcome.CANCELLED
+    with drive(path) as store:
+        assert [(job.id, job.state) for job in store.opened.ended] == [("a", JobState.CANCELLED)]
+
+
+def test_an_end_is_not_told_of_a_job_that_has_come_back_since(path: Path) -> None:
+    with drive(path) as store:
+        store.enqueue(new("a"))
+        store.ack(lifecycle.moved(store.claim_one(NOW), "elsewhere", NOW))
+        store.enqueue(new("a"))
+    with drive(path) as store:
+        assert list(store.opened.ended) == []
+        assert store.counts().pending == 1
+
+
 # -- commits
 
 

@@ -170,6 +170,24 @@ def test_a_worker_that_outlived_the_groups_process_is_taken_over(epoch: int) -> 
     assert standing(group, 1) == (("1.old", WorkerState.IDLE, True, 4) if epoch else ("1.old", WorkerState.STARTING, False, 1))
 
 
+def test_an_adopted_worker_that_was_called_spoilt_before_it_had_said_what_it_holds_makes_its_state_anew() -> None:
+    group = supervisor()
+    group.adopted(0, "0.old")
+    group.start()
+    assert group.spoilt("0.old", 4) == []
+    assert group.spawned("0.old", "n2", 5, {}, 4) == [Init("0.old", 5)]
+    assert standing(group) == ("0.old", WorkerState.STARTING, False, 5)
+
+
+def test_an_adopted_worker_that_has_made_its_state_anew_since_it_was_called_spoilt_is_ready() -> None:
+    group = supervisor()
+    group.adopted(0, "0.old")
+    group.start()
+    group.spoilt("0.old", 4)
+    assert group.spawned("0.old", "n2", 5, {}, 5) == []
+    assert standing(group) == ("0.old", WorkerState.IDLE, True, 5)
+
+
 def test_an_adopted_worker_that_is_spoilt_and_dies_is_treated_as_any_other() -> None:
     group = supervisor()
     group.adopted(0, "0.old")

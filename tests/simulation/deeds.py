@@ -1,0 +1,182 @@
+"""What clients do in a run: each deed is something a user may do at any time, and notes what it asked and heard."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from honeydew_ray import lifecycle
+from honeydew_ray.errors import EnqueueUncertain, HoneydewError, QueueNotFound, StoreError
+from honeydew_ray.failpoints import FailpointHit
+from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobState
+from honeydew_ray.stores.base import Query
+from honeydew_ray.testing.scripted import scripted_payload
+from tests.simulation.client import SimClient
+from tests.simulation.cluster import CallFailed
+from tests.simulation.loop import Process, start_in
+from tests.simulation.worker import WORDS
+from tests.simulation.world import World
+
+_METHOD = "work"
+_CALL_S = 60.0
+
+
+class Driver:
+    """One program that uses the queues: a client of each, and a random series of deeds."""
+
+    def __init__(self, world: World, number: int, submitted: list[JobId]) -> None:
+        self.name = f"driver{number}"
+        self.process: Process = world.new_driver(self.name)
+        self.clients = {queue: SimClient(f"{self.name}/{queue}", queue, world.queue_actor(queue), world.cluster, world.history)
+                        for queue in world.scenario.stores}
+        self.busy = 0  # deeds under way
+        self._world = world
+        self._rng = world.rng(self.name)
+        self._numbers = itertools.count(1)
+        self._suspending = asyncio.Lock()
+        self._submitted = submitted  # by any driver
+        self._payloads: dict[tuple[str, ...], Any] = {}
+
+    def begin(self) -> asyncio.Task[None]:
+        return start_in(self.process, self._connect())
+
+    def do(self, rng: random.Random) -> asyncio.Task[None]:
+        """Begin a random deed, as this driver's process."""
+        deeds: list[Callable[[], Coroutine[Any, Any, None]]] = (
+            [self.submit] * 10 + [self.cancel] * 4 + [self.move, self.retry, self.suspend] * 2 + [self.submit_again, self.look]
+        )
+        return start_in(self.process, self._account(rng.choice(deeds)))
+
+    async def _connect(self) -> None:
+        for client in self.clients.values():
+            await client.connect()
+
+    async def _account(self, deed: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.busy += 1
+        try:
+            await asyncio.wait_for(deed(), _CALL_S)
+        except (HoneydewError, CallFailed, asyncio.TimeoutError, FailpointHit) as error:
+            self._world.history.note("deed_failed", driver=self.name, error=type(error).__name__)
+        finally:
+            self.busy -= 1
+
+    # -- deeds ---------------------------------------------------------------------------------
+
+    async def submit(self) -> None:
+        jobs = [self._new_job() for _ in range(self._rng.choice([1, 1, 2, 5]))]
+        await self._enqueue(jobs)
+
+    async def submit_again(self) -> None:
+        """The same ids once more, as a caller does that chose them and does not know whether they arrived."""
+        jobs = [self._new_job()]
+        await self._enqueue(jobs)
+        await asyncio.sleep(self._rng.choice([0.0, 0.1, 1.0]))
+        await self._enqueue(jobs)
+
+    async def cancel(self) -> None:
+        queue, job = self._rng.choice(["main", "main", "other"]), self._some_job()
+        if job is None:
+            return
+        self._asked("cancel", queue, job)
+        outcome: CancelOutcome = await self.clients[queue].call("cancel", job, self._rng.random() < 0.4)
+        self._world.history.note("answered", what="cancel", queue=queue, job=job, answer=str(outcome))
+
+    async def move(self) -> None:
+        queue, job = self._rng.choice(["main", "main", "other"]), self._some_job()
+        if job is None:
+            return
+        to = "nowhere" if self._rng.random() < 0.1 else "other" if queue == "main" else "main"
+        self._asked("move", queue, job)
+        await self.clients[queue].call("move", job, to)
+        self._world.history.note("answered", what="move", queue=queue, job=job, answer=to)
+
+    async def retry(self) -> None:
+        """Submit a dead job again."""
+        client = self.clients["main"]
+        dead = [job for job, waiter in client.waiters.items() if waiter.end is not None and waiter.end.state is JobState.ABANDONED]
+        if not dead:
+            return
+        job = self._rng.choice(dead)
+        self._asked("retry", "main", job)
+        await client.call("retry", job)
+        await client.expect_again(job)
+
+    async def look(self) -> None:
+        """What nobody may change anything by."""
+        client = self.clients[self._rng.choice(["main", "other"])]
+        page = await client.call("page", Query())
+        ids = [job.id for job in page.jobs]
+        if len(set(ids)) != len(ids):
+            self._world.promises.complain(f"a page shows a job twice: {ids}")
+        await client.call("status")
+        if ids:
+            await client.call("describe", ids[0])
+
+    async def suspend(self) -> None:
+        """Suspend a queue, and resume it after a while; one driver does that, so that it is clear what holds when."""
+        if self.name != "driver0":
+            return
+        queue = self._rng.choice(["main", "main", "other"])
+        async with self._suspending:
+            try:
+                self._asked("suspend", queue)
+                await self.clients[queue].call("suspend")
+                self._world.history.note("answered", what="suspend", queue=queue, answer="ok")
+                process = self._world.queue_actor(queue).process
+                if "kill queue" in self._world.scenario.faults and self._rng.random() < 0.5 and process is not None:
+                    self._world.history.note("fault", what="kill queue")
+                    process.kill()
+                await asyncio.sleep(self._rng.choice([0.05, 0.5, 3.0]))
+            finally:
+                self._asked("resume", queue)
+                await self.clients[queue].call("resume")
+
+    def resume_all(self) -> asyncio.Task[None]:
+        """After all that is under way, make sure that no queue is suspended."""
+        return start_in(self.process, self._account(self._resume_all))
+
+    async def _resume_all(self) -> None:
+        async with self._suspending:
+            for queue, client in self.clients.items():
+                self._asked("resume", queue)
+                await client.call("resume")
+
+    # ------------------------------------------------------------------------------------------
+
+    async def _enqueue(self, jobs: list[JobRecord]) -> None:
+        names = [job.id for job in jobs]
+        self._submitted += [name for name in names if name not in self._submitted]
+        self._world.history.note("submit", client=self.name, jobs=names, scripts=[job.method for job in jobs])
+        try:
+            await self.clients["main"].enqueue(jobs)
+        except (StoreError, QueueNotFound):
+            self._world.history.note("refused", client=self.name, jobs=names)
+            for name in names:
+                if self.clients["main"].waiters[name].incarnation is None:
+                    del self.clients["main"].waiters[name]
+            raise
+        except (EnqueueUncertain, FailpointHit):
+            self._world.history.note("uncertain", client=self.name, jobs=names)
+            raise
+        self._world.history.note("accepted", client=self.name, jobs=names)
+
+    def _new_job(self) -> JobRecord:
+        script = [self._rng.choice(WORDS) for _ in range(2)] + ["ok"]
+        if self._rng.random() < 0.1:
+            script = [self._rng.choice(["raise", "exit 1"])]
+        if tuple(script) not in self._payloads:
+            self._payloads[tuple(script)] = scripted_payload(script)
+        job_id = f"{self.name}-{next(self._numbers)}"
+        patience_s = 1.0 if "hang" in script else self._rng.choice([None, None, 1.0])
+        blank = JobRecord(job_id, "main", _METHOD, self._payloads[tuple(script)], priority=self._rng.choice([0, 0, 5]),
+                          timeout_s=patience_s, client=self.clients["main"].name)
+        return lifecycle.enqueued(blank, "main", self._world.clock.now(), self._rng.choice([0.0, 0.0, 0.0, 0.4, 5.0]))
+
+    def _some_job(self) -> JobId | None:
+        return self._rng.choice(self._submitted[-20:]) if self._submitted else None
+
+    def _asked(self, what: str, queue: str, job: JobId | None = None) -> None:
+        self._world.history.note("asked", what=what, queue=queue, job=job)
