@@ -30,6 +30,7 @@ check: $(VENV)/.installed-dev  ## Lint, check types (pyright, mypy) and check th
 bench: $(VENV)/.installed-test  ## Measure speed, as ratios to bare Ray
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.store_speed
+	$(BIN)/python -m tests.benchmarks.poll_speed
 
 clean:  ## Remove the virtual environment and every cache
 	rm -rf $(VENV) build dist .*_cache .hypothesis .import_linter_cache *.egg-info
