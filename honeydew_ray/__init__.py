@@ -1,5 +1,9 @@
 """A job queue and worker pool for Ray clusters, after Elixir's Honeydew."""
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+from typing import Any as _Any
+
 from honeydew_ray.clock import Clock
 from honeydew_ray.decisions import Decision, Discard, MoveTo, Requeue
 from honeydew_ray.dispatchers.base import Dispatcher, WorkerRef
@@ -27,6 +31,7 @@ from honeydew_ray.errors import (
     StoreDamaged,
     StoreError,
     StoreInUse,
+    StoreUnreachable,
     UnknownMethod,
     WorkersAlreadyStarted,
     WorkersNotFound,
@@ -50,16 +55,34 @@ from honeydew_ray.success_modes.base import SuccessMode
 from honeydew_ray.success_modes.log import Log
 from honeydew_ray.workers import start_workers, stop_workers, workers
 
+if TYPE_CHECKING:
+    from honeydew_ray.stores._poll.columns import add_queue_columns, queue_mixin
+    from honeydew_ray.stores.poll import PollStore
+
 __version__ = "0.1.0"
 
 __all__ = [
     "LRU", "MRU", "Abandon", "CancelOutcome", "Clock", "Decision", "Discard", "Dispatcher", "EnqueueUncertain",
     "ExponentialRetry", "Failure", "FailureMode", "HoneydewError", "InvalidTransition", "Job", "JobAbandoned",
     "JobCancelled", "JobFailed", "JobFuture", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord", "JobState",
-    "LRUNode", "Locality", "Log", "MemoryStore", "Move", "MoveTo", "NotInJob", "PayloadError", "Queue",
+    "LRUNode", "Locality", "Log", "MemoryStore", "Move", "MoveTo", "NotInJob", "PayloadError", "PollStore", "Queue",
     "QueueAlreadyStarted", "QueueExecutor", "QueueFull", "QueueLost", "QueueNotFound", "QueueStatus", "QueueSuspended",
     "ReplyNotRequested", "Requeue", "Retry", "SQLiteStore", "Store", "StoreDamaged", "StoreError", "StoreInUse",
-    "Submitter", "SuccessMode", "UnknownMethod", "WorkerRef", "WorkerState", "WorkerStatus", "WorkersAlreadyStarted",
-    "WorkersNotFound", "current_worker", "executor", "get_queue", "progress", "queues", "start_queue", "start_workers",
-    "stop_workers", "workers",
+    "StoreUnreachable", "Submitter", "SuccessMode", "UnknownMethod", "WorkerRef", "WorkerState", "WorkerStatus",
+    "WorkersAlreadyStarted", "WorkersNotFound", "add_queue_columns", "current_worker", "executor", "get_queue",
+    "progress", "queue_mixin", "queues", "start_queue", "start_workers", "stop_workers", "workers",
 ]
+
+_NEED_SQL = {"PollStore": "poll", "add_queue_columns": "_poll.columns", "queue_mixin": "_poll.columns"}
+
+
+def __getattr__(name: str) -> _Any:
+    """What needs SQLAlchemy (the extra ``sql``) is imported when it is first asked for."""
+    if name not in _NEED_SQL:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = _import_module(f"honeydew_ray.stores.{_NEED_SQL[name]}")
+    except ImportError as error:
+        raise ImportError(f"{name} needs SQLAlchemy, which is not here ({error}): pip install 'honeydew-ray[sql]'") from error
+    return getattr(module, name)
+

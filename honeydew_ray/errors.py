@@ -92,6 +92,10 @@ class StoreInUse(StoreError):
     """Another process, or another queue of this one, has the store's file open."""
 
 
+class StoreUnreachable(StoreError):
+    """The database is down, restarts, or has no connection left. What was asked for has not happened, as far as known."""
+
+
 class StoreDamaged(StoreError):
     """A store's file is not as it was left. It was not opened, and nothing was changed in it."""
 

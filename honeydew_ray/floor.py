@@ -10,11 +10,12 @@ from honeydew_ray import failpoints
 from honeydew_ray.background import Background
 from honeydew_ray.clock import Clock
 from honeydew_ray.dispatchers.base import WorkerRef
+from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobId, JobRecord
 from honeydew_ray.judge import Judge
 from honeydew_ray.lease import Lease, Verdicts
 from honeydew_ray.mailbox import Mailbox
-from honeydew_ray.monitor import JobMonitor, Order, Succeeded, WorkerFate
+from honeydew_ray.monitor import Interrupted, JobMonitor, Order, Succeeded, WorkerFate
 from honeydew_ray.pace import Pace
 from honeydew_ray.reattachment import Reattachment
 from honeydew_ray.replies import Replies
@@ -47,6 +48,7 @@ class Floor:
         self._store = store
         self._transport = transport
         self._clock = clock
+        self._judge = judge
         self._workforce = workforce
         self._pace = Pace()
         self._leases: dict[Lease, None] = {}  # in the order of issue, so that a run can be repeated
@@ -87,10 +89,18 @@ class Floor:
                 return
             failpoints.hit("disp.post_reserve")
             self.made_room()
-            left_over = self._issue_all(reserved.jobs)
+            left_over = self._issue_all([job for job in reserved.jobs if not self._withheld(job)])
             if left_over:
                 await self._keep_waiting(left_over, reserved)
                 return
+
+    def _withheld(self, job: JobRecord) -> bool:
+        """A job that was lost with its queue too often, as only a store of several queues can tell, is not run again."""
+        poison = self._judge.is_poison(job)
+        if poison:
+            lost = Failure("exit", "LeaseLost", "the queue that had reserved it was lost").of_attempt(job.attempt, None)
+            self.background.spawn(self.settlement.conclude_unwatched(job, Interrupted(lost)))
+        return poison
 
     def _issue_all(self, jobs: Sequence[JobRecord]) -> list[JobRecord]:
         """Issue jobs to free workers; those that nobody takes."""

@@ -119,6 +119,9 @@ class Intake:
         if end is not None and moved and end.state is JobState.MOVED:
             self._replies.drop(job.id)
             return True
+        if end is not None and self._store.outside:  # it may have been done before: the store knows whether it waits again
+            self._replies.drop(job.id)
+            end = None
         return end is None and job.id not in self._monitors  # monitored: its end may be in the store, and not told yet
 
 

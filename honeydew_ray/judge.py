@@ -38,6 +38,10 @@ class Judge:
         self._max_redeliveries = max_redeliveries
         self._node_loss = node_loss
 
+    def is_poison(self, job: JobRecord) -> bool:
+        """Whether a job was given back too often to be run again."""
+        return job.redeliveries > self._max_redeliveries
+
     async def judge(self, job: JobRecord, verdict: Verdict) -> JobRecord:
         """The record that the verdict leads to. Never raises for what user code does."""
         match verdict:

@@ -23,6 +23,7 @@ from honeydew_ray.judge import NodeLoss
 from honeydew_ray.queue_core import QueuePolicy
 from honeydew_ray.shipper import Sent, Shipper, SubmitOptions
 from honeydew_ray.status import QueueStatus
+from honeydew_ray.stores._expressions import is_expression, plain
 from honeydew_ray.stores.base import Page, Query, Store
 from honeydew_ray.stores.memory import MemoryStore
 from honeydew_ray.success_modes.base import SuccessMode
@@ -155,16 +156,30 @@ class Queue(Submitter):
         """A handle on a job by its id, whoever submitted it."""
         return Job(self._client, job_id)
 
-    def filter(self, predicate: Callable[[JobRecord], object] | None = None, *, method: str | None = None,
+    def filter(self, predicate: Callable[[JobRecord], object] | str | Any = None, *, method: str | None = None,
                state: JobState | str | None = None) -> list[Job[Any]]:
         """Handles on the jobs that the queue holds - waiting, running or abandoned - and that match.
 
-        ``predicate`` is called in this process, with each job's id, method, args, state and the rest.
+        ``predicate`` is called in this process, with each job's id, method, args, state and the rest. It may also be a state's name
+        ("abandoned"), or, for a queue that is a table, "stale" or an expression of SQLAlchemy, which the database then looks up.
         """
-        if state is not None and state not in list(JobState):
-            raise refuse("filter", "state", state, f"one of {', '.join(JobState)}", 'state="pending"')
-        query = Query(state=None if state is None else JobState(state), method=method)
+        where = None
+        if is_expression(predicate):
+            where, predicate = plain(predicate), None
+        elif isinstance(predicate, str):
+            state, predicate = predicate, None
+        stale = state == "stale"
+        if state is not None and not stale and state not in list(JobState):
+            raise refuse("filter", "state", state, f"one of {', '.join(JobState)} or stale", 'state="pending"')
+        if predicate is not None and not callable(predicate):
+            raise refuse_type("filter", "predicate", predicate, "a function of a job, a state, or an expression of SQLAlchemy",
+                              'filter(lambda job: job.method == "classify")')
+        query = Query(state=None if state is None or stale else JobState(state), method=method, stale=stale, where=where)
         return [Job(self._client, record.id, record=record) for record in self._records(query) if predicate is None or predicate(record)]
+
+    def wake(self) -> None:
+        """Have the queue look for jobs now, as after inserting rows into the table that it polls."""
+        self._client.call("wake")
 
     def status(self) -> QueueStatus:
         """Counts of jobs by state, and what each worker is doing, at this moment."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,22 +11,24 @@ from typing import Any
 from honeydew_ray import failpoints, lifecycle
 from honeydew_ray.clock import Clock
 from honeydew_ray.dispatchers.base import Dispatcher
-from honeydew_ray.errors import HoneydewError, JobInProgress, JobNotFound, QueueSuspended
+from honeydew_ray.errors import HoneydewError, JobInProgress, JobNotFound, QueueSuspended, StoreUnreachable
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.floor import Floor
 from honeydew_ray.intake import Arrival, Intake
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
 from honeydew_ray.judge import Judge, NodeLoss
 from honeydew_ray.monitor import Order
+from honeydew_ray.opening import Opening
 from honeydew_ray.policies import Caller
 from honeydew_ray.replies import Replies
 from honeydew_ray.roster import Load, Roster
 from honeydew_ray.settlement import FINAL_STATES
 from honeydew_ray.status import QueueStatus
-from honeydew_ray.stores.base import Page, Query, Store
+from honeydew_ray.stores.base import Counts, Opened, Page, Query, Store
 from honeydew_ray.transport import Transport
 from honeydew_ray.workforce import Workforce
 
+_DRAIN_LOOK_S = 1.0
 _DEPARTURE_S = 30.0  # two queues that wait for each other's answers must not do so for ever
 
 
@@ -65,19 +68,38 @@ class QueueCore:
         self._transport = transport
         self._clock = clock
         self._mailbox = self.floor.mailbox
+        self._opening = Opening(store, policy.name)
+        self._counts = Counts()  # as last seen
         self._leaving: dict[JobId, asyncio.Future[None]] = {}  # jobs that a caller has moved to another queue, until it is settled
         self._closed = False
 
     async def open(self) -> None:
-        """Open the store and take up where it was left; what workers still hold for it is taken over meanwhile."""
-        opened = await self._store.open(self.name)
+        """Open the store and take up where it was left; what workers still hold for it is taken over meanwhile.
+
+        If the store cannot be reached, that happens later, and `status` says why.
+        """
+        loop = asyncio.get_running_loop()
+        self._store.watch(lambda: _post(loop, self.wake))
+        opened = await self._opening.once()
+        if opened is None:
+            self.floor.background.spawn(self._open_later())
+        else:
+            await self._begin(opened)
+
+    async def _open_later(self) -> None:
+        opened = await self._opening.at_last()
+        if opened is not None:
+            await self._begin(opened)
+            self.floor.look()
+
+    async def _begin(self, opened: Opened) -> None:
         self.incarnation = opened.incarnation
         self.suspended = opened.suspended if self._wanted_suspended is None else self._wanted_suspended
         if self.suspended != opened.suspended:
             await self._store.remember_suspended(self.suspended)
         for job in opened.ended:
             self.replies.ended(job)
-        self.floor.shut = self.suspended
+        self.floor.shut = self.suspended or self._closed
         if self._store.durable or opened.held:
             self.floor.background.spawn(self.floor.reattachment.take_over(self.name, opened.held))
         else:
@@ -92,6 +114,7 @@ class QueueCore:
         return. Raises `UnknownMethod` if no worker has the method, `QueueNotFound` if the queue is stopping,
         `QueueFull` if there is no room for them within ``patience_s``.
         """
+        self._opening.expect_open()
         if moved:
             await self._departed(jobs)
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -100,7 +123,7 @@ class QueueCore:
 
     async def cancel(self, job_id: JobId, running: bool = False) -> CancelOutcome:
         """Take a waiting job off the queue; with ``running``, end one in progress too."""
-        await self.floor.reattachment.clear()
+        await self._ready()
         outcome = await self._mailbox.ask(lambda: self._cancel_waiting(job_id))
         monitor = self.floor.monitors.get(job_id)
         if outcome is not CancelOutcome.IN_PROGRESS or not running or monitor is None:
@@ -113,31 +136,37 @@ class QueueCore:
 
         Raises `JobNotFound`, `JobInProgress`, or what the other queue raises; then it stays here.
         """
-        await self.floor.reattachment.clear()
+        await self._ready()
         if queue == self.name:
             raise HoneydewError(f"job {job_id} is in queue {queue!r} already")
         await asyncio.shield(self.floor.background.spawn(self._move(job_id, queue)))  # whoever asked may leave; the job must not stay held
 
     async def retry(self, job_id: JobId) -> None:
         """Put an abandoned job back in line, its failures and redeliveries counted anew. Raises `JobNotFound` if it is not abandoned."""
+        await self._ready()
         job = await self._mailbox.ask(lambda: self._claim_dead(job_id))
         self.replies.drop(job_id)
         await self.floor.settlement.insist(lambda: self._revive(job))
 
     async def suspend(self) -> None:
         """Stop issuing jobs. On return nothing more can start: what was issued and not started is taken back."""
-        await self.floor.reattachment.clear()
+        await self._ready()
         await self._mailbox.ask(lambda: self._set_suspended(True))
         await self.floor.take_back_unstarted()
 
     async def resume(self) -> None:
         """Issue jobs again."""
+        await self._ready()
         await self._mailbox.ask(lambda: self._set_suspended(False))
+
+    def wake(self) -> None:
+        """Look for jobs now, rather than when the store would next be asked."""
+        self.floor.look()
 
     async def describe(self, job_id: JobId) -> JobSnapshot | None:
         """How a job stands; None if it is not known, or its end is no longer kept."""
         ended = self.replies.find(job_id)
-        if ended is not None:
+        if ended is not None and not self._store.outside:
             return ended._replace(result=None)
         page = await self.page(Query(ids=[job_id]))
         if page.jobs:
@@ -150,21 +179,33 @@ class QueueCore:
 
     async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
         """Some of the jobs that the store holds."""
-        await self.floor.reattachment.clear()
+        await self._ready()
         return await self._mailbox.ask(lambda: self._store.page(query, cursor, limit))
 
     async def expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
         """Send a client the ends of these jobs; those not known here are returned instead."""
+        self._opening.expect_open()
         return await self._mailbox.ask(lambda: self._expect(job_ids, client))
 
     async def status(self) -> QueueStatus:
-        """Counts, and what each worker is doing."""
-        await self.floor.reattachment.clear()
-        counts = await self._mailbox.ask(self._store.counts)
+        """Counts, and what each worker is doing; while the store is in trouble, the counts as last seen."""
+        trouble = self._opening.trouble
+        if trouble is None:
+            await self.floor.reattachment.clear()
+            try:
+                self._counts = await self._mailbox.ask(self._store.counts)
+            except StoreUnreachable as error:
+                trouble = str(error)
+        counts = self._counts
         return QueueStatus(
             self.name, counts.pending, counts.delayed, counts.in_progress, counts.abandoned, self.suspended,
-            type(self._store).__name__, self.workforce.statuses(),
+            type(self._store).__name__, self.workforce.statuses(), stale=counts.stale, trouble=trouble or self._store.trouble,
         )
+
+    async def _ready(self) -> None:
+        """Return when it is clear what workers hold. Raises `StoreUnreachable` if the store could not be opened yet."""
+        self._opening.expect_open()
+        await self.floor.reattachment.clear()
 
     # -- workers and their groups --------------------------------------------------------------
 
@@ -201,7 +242,8 @@ class QueueCore:
 
         A job in hand has ``shutdown_s`` seconds (None: as long as it takes); then its worker is killed and it is redelivered.
         """
-        await self.floor.reattachment.clear()
+        if self._opening.trouble is None:
+            await self.floor.reattachment.clear()
         leases = self.workforce.retire(worker_ids)
         await asyncio.gather(*(lease.cut_short() for lease in leases if len(lease.open) > 1))
         in_hand = {monitor: None for lease in leases for monitor in lease.monitors if monitor.settled_as is None}
@@ -240,17 +282,21 @@ class QueueCore:
             self.floor.settlement.emptied.clear()  # before counting: what empties the queue while the answer is under way must be heard
             if await self._jobs_left() == 0:
                 return
-            await self.floor.settlement.emptied.wait()
+            try:  # who else takes rows from a table says nothing of it
+                await asyncio.wait_for(self.floor.settlement.emptied.wait(), _DRAIN_LOOK_S if self._store.outside else None)
+            except asyncio.TimeoutError:
+                continue
 
     async def _jobs_left(self) -> int:
         counts = await self._mailbox.ask(self._store.counts)
-        return counts.pending + counts.delayed + counts.in_progress
+        return counts.pending + counts.delayed + counts.in_progress + counts.stale
 
     async def close(self) -> None:
         """Take no more jobs, let waiting clients go, close the store."""
         self._intake.closed = self._closed = self.floor.shut = True
         self.floor.set_alarm(None)
-        await self._mailbox.ask(self._store.close)
+        if self._opening.is_open:
+            await self._mailbox.ask(self._store.close)
         self.replies.close()
 
     # -- commands, one at a time -----------------------------------------------------------------
@@ -264,7 +310,7 @@ class QueueCore:
                 self.floor.background.spawn(self.floor.settlement.insist(lambda: self._finish_cancel(page.jobs[0])))
             raise
         if outcome is CancelOutcome.CANCELLED:
-            self._cancelled(page.jobs[0])
+            self._cancelled(page.jobs[0] if page.jobs else None)
         return outcome
 
     async def _finish_cancel(self, job: JobRecord) -> None:
@@ -273,8 +319,9 @@ class QueueCore:
         if outcome is CancelOutcome.CANCELLED or (gone and not (await self._store.page(Query(ids=[job.id]))).jobs):
             self._cancelled(job)
 
-    def _cancelled(self, job: JobRecord) -> None:
-        self.replies.ended(lifecycle.cancelled(job, self._clock.now()))
+    def _cancelled(self, job: JobRecord | None) -> None:
+        if job is not None:  # else somebody put it there between the two looks
+            self.replies.ended(lifecycle.cancelled(job, self._clock.now()))
         self.floor.settlement.emptied.set()
         self._intake.made_room()
 
@@ -334,11 +381,13 @@ class QueueCore:
         self.floor.settlement.emptied.set()  # who drains must look again
 
     async def _expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
-        unknown = [job_id for job_id in job_ids if self.replies.find(job_id) is None]
+        unknown = [job_id for job_id in job_ids if self._store.outside or self.replies.find(job_id) is None]
         held = (await self._store.page(Query(ids=unknown), limit=len(unknown))).jobs if unknown else list[JobRecord]()
         for job in held:
             if job.state in FINAL_STATES:  # in the dead list, for longer than ends are kept
                 self.replies.send(client, JobSnapshot.of(job))
+            elif self._store.outside and job.id not in self.floor.monitors:
+                self.replies.drop(job.id)  # it is back in line, by somebody's hand: another end will come
         missing = {job_id for job_id in unknown if self.replies.find(job_id) is None}  # some may have ended meanwhile
         missing -= {job.id for job in held} | self.floor.monitors.keys()
         dead = {job.id for job in held if job.state in FINAL_STATES}
@@ -350,3 +399,9 @@ class QueueCore:
     def _snapshot(self, job: JobRecord) -> JobSnapshot:
         monitor = self.floor.monitors.get(job.id)
         return JobSnapshot.of(job, None if monitor is None else monitor.progress)
+
+
+def _post(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """Call something in the queue's own thread, from another one."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be woken
+        loop.call_soon_threadsafe(call)

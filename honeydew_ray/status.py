@@ -40,7 +40,11 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """One queue. ``pending`` does not include ``delayed``; ``pid`` is the queue's process."""
+    """One queue. ``pending`` does not include ``delayed``; ``pid`` is the queue's process.
+
+    ``stale`` counts, in a table, the jobs whose queue was lost, which are in progress no more; ``trouble`` says what keeps the store
+    from working at the moment: then the counts are those last seen.
+    """
 
     name: str
     pending: int
@@ -51,11 +55,16 @@ class QueueStatus:
     store: str
     workers: list[WorkerStatus] = field(default_factory=list[WorkerStatus])
     pid: int | None = None
+    stale: int = 0
+    trouble: str | None = None
 
     def __str__(self) -> str:
         state = "suspended" if self.suspended else "running"
         counts = f"{self.pending} pending, {self.delayed} delayed, {self.in_progress} in progress, {self.abandoned} abandoned"
+        counts += f", {self.stale} stale" if self.stale else ""
         lines = [f"queue {self.name!r} ({self.store}), {state}: {counts}"]
+        if self.trouble is not None:
+            lines.append(f"  trouble: {self.trouble}")
         for worker in self.workers:
             what = f" {worker.job}" if worker.job is not None else ""
             said = f" {worker.progress!r}" if worker.progress is not None else ""

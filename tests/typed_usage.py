@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import sqlalchemy as sa
 from typing_extensions import assert_type
 
 import honeydew_ray as honeydew
@@ -28,6 +30,12 @@ def usage(photos: honeydew.Queue) -> None:
     honeydew.start_queue("photos", dispatcher=honeydew.Locality(), node_loss="fail")
     photos.submit(Classifier.classify, 42)  # pyright: ignore[reportCallIssue, reportArgumentType]
     photos.submit(Classifier.classify)  # pyright: ignore[reportCallIssue]
+
+
+def tables(table: sa.Table) -> None:
+    store = honeydew.PollStore("postgresql+psycopg://db/app", table, run_if=table.c.size > 0, task=lambda key, queue: ("classify", key))
+    assert_type(honeydew.start_queue("photos", store=store).filter(table.c.size > 3), list[honeydew.Job[Any]])
+    honeydew.add_queue_columns(table, "photos")
 
 
 async def waiting(photos: honeydew.Queue) -> None:

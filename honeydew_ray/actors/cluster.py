@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import ray
 import ray._private.worker
+from ray.experimental import internal_kv
 from ray.util import list_named_actors  # pyright: ignore[reportUnknownVariableType]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -39,7 +40,7 @@ def disconnect() -> None:
 
 
 @contextlib.contextmanager
-def held_open() -> Iterator[bool]:
+def held_open() -> Generator[bool, None, None]:
     """Whether this process is connected to Ray; no thread of it can shut Ray down meanwhile.
 
     A thread that calls Ray as another shuts it down ends the whole process: Ray exits then. So a
@@ -126,6 +127,20 @@ def actor_was_restarted() -> bool:
 def stay_here() -> Any:
     """The scheduling strategy that keeps an actor on this process's node, and off every other."""
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def remember_flag(name: str, value: bool) -> None:
+    """Keep a flag in the cluster, outside any process of ours. Blocks for a call to the head node."""
+    key = f"honeydew flag {name}".encode()
+    if value:
+        internal_kv._internal_kv_put(key, b"1")  # pyright: ignore
+    else:
+        internal_kv._internal_kv_del(key)  # pyright: ignore
+
+
+def flag_is_set(name: str) -> bool:
+    """Whether a flag is kept in the cluster. Blocks for a call to the head node."""
+    return internal_kv._internal_kv_get(f"honeydew flag {name}".encode()) is not None  # pyright: ignore
 
 
 def free_cpus() -> int:

@@ -82,7 +82,10 @@ class QueueActor:
         _show_log()
         gc.freeze()
         gc.set_threshold(*_COLLECT_EVERY)
-        self._spec = _restarted(spec) if cluster.actor_was_restarted() else spec
+        restarted = cluster.actor_was_restarted()
+        self._spec = _restarted(spec) if restarted else spec
+        if not restarted and spec.store.outside and spec.policy.suspended is None:
+            self._spec = replace(spec, policy=replace(spec.policy, suspended=False))
         self._opening: asyncio.Future[QueueCore] | None = None
         self._opened: QueueCore | None = None
         self._keep: Callable[[Sequence[Any]], tuple[Buffer, ...]] = objects.hold if spec.store.durable else objects.own
@@ -136,16 +139,23 @@ class QueueActor:
         return replace(await (await self._core()).status(), pid=os.getpid())
 
     async def suspend(self) -> None:
-        await (await self._core()).suspend()
+        core = await self._core()
+        await self._remember(True)  # first: if the process is lost in between, it is back suspended, which nobody was promised it is not
+        await core.suspend()
 
     async def resume(self) -> None:
         await (await self._core()).resume()
+        await self._remember(False)
+
+    async def wake(self) -> None:
+        (await self._core()).wake()
 
     async def drain(self, timeout_s: float | None) -> None:
         await (await self._core()).drain(timeout_s)
 
     async def close(self) -> None:
         await (await self._core()).close()
+        await self._remember(False)
 
     async def wait_for_workers(self, num: int, patience_s: float) -> bool:
         """Whether at least ``num`` workers are ready within ``patience_s`` seconds."""
@@ -216,6 +226,11 @@ class QueueActor:
 
     # ------------------------------------------------------------------------------------------
 
+    async def _remember(self, suspended: bool) -> None:
+        """For a store that cannot keep the flag: Ray's head node does, as long as the cluster lives."""
+        if self._spec.store.outside:
+            await asyncio.to_thread(cluster.remember_flag, f"suspended {self._spec.policy.name}", suspended)
+
     async def _core(self) -> QueueCore:
         if self._opened is not None:
             return self._opened
@@ -230,7 +245,12 @@ class QueueActor:
     async def _open(self) -> QueueCore:
         mode = self._spec.success_mode
         tell = None if mode is None else SuccessTeller(mode).tell
-        core = QueueCore(self._spec.policy, self._spec.store, self._transport, ThreadCaller(), self._clock, tell)
+        policy = self._spec.policy
+        if self._spec.store.outside and policy.suspended is None:  # None after a restart, too
+            policy = replace(policy, suspended=await asyncio.to_thread(cluster.flag_is_set, f"suspended {policy.name}"))
+        elif self._spec.store.outside:
+            await self._remember(bool(policy.suspended))
+        core = QueueCore(policy, self._spec.store, self._transport, ThreadCaller(), self._clock, tell)
         await core.open()
         self._opened = core
         return core

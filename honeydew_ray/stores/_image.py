@@ -9,7 +9,7 @@ from typing import Any
 
 from honeydew_ray import lifecycle
 from honeydew_ray.arguments import expect_count
-from honeydew_ray.errors import InvalidTransition
+from honeydew_ray.errors import InvalidTransition, StoreError
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobState
 from honeydew_ray.stores._waiting import DelayedJobs, Lines, Walk
 from honeydew_ray.stores.base import Counts, Query, Reserved
@@ -138,6 +138,11 @@ class Image:
     def walk(self, query: Query, cursor: Any, limit: int) -> Iterator[tuple[Any, JobRecord]]:
         """The jobs that `Store.page` shows and what follows, each with the cursor to what comes after it."""
         expect_count("page", "limit", limit, least=1)
+        if query.where is not None:
+            raise StoreError("this queue's store is no table, so it takes no expression; filter by a function, as in "
+                             'filter(lambda job: job.method == "classify")')
+        if query.stale:
+            return iter(())
         walk = self._walk_states(query.state, cursor) if query.ids is None else self._walk_ids(query.ids, cursor)
         return (
             (place, job) for place, job in walk

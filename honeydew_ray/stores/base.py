@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,6 +36,7 @@ class Counts:
     delayed: int = 0
     in_progress: int = 0
     abandoned: int = 0
+    stale: int = 0  # in progress for a queue that has let its lease run out; they wait to be taken over
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Query:
     ids: Sequence[JobId] | None = None
     state: JobState | None = None
     method: str | None = None
+    stale: bool = False  # only jobs whose lease ran out
+    where: Any = None  # an expression of SQLAlchemy, for stores that are tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +73,28 @@ class Store(ABC):
     overlapping: ClassVar[bool] = False
     """Whether `ack` and `nack` may be called while earlier calls still wait; they take effect in the order of the calls."""
 
-    node_local: ClassVar[bool] = False
+    outside: ClassVar[bool] = False
+    """Whether others than the queue put jobs in, change them and take them out, without a word to it."""
+
+    node_local: bool = False
     """Whether only the node that the queue was started on can reach what the store keeps."""
+
+    trouble: str | None = None
+    """What keeps the store from working at the moment, for `status()`; it tries again by itself."""
 
     def existing(self) -> Store:
         """The same store for a queue that had it before: if it must be there and is not, `open` refuses."""
         return self
 
+    def watch(self, wake: Callable[[], None]) -> None:  # noqa: B027
+        """Learn how to have the queue look for jobs at once; called before `open`, from then on callable from any thread.
+
+        A store that hears of jobs from outside calls it. Besides, `Reserved.next_due` says when to look again.
+        """
+
     @abstractmethod
     async def open(self, queue: str) -> Opened:
-        """Get ready to keep the jobs of this queue. Called once, before anything else."""
+        """Get ready to keep the jobs of this queue. Called before anything else, once, or until it no longer raises `StoreUnreachable`."""
 
     @abstractmethod
     async def enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:

@@ -51,7 +51,7 @@ class SQLiteStore(Store):
 
     durable: ClassVar[bool] = True
     overlapping: ClassVar[bool] = True
-    node_local: ClassVar[bool] = True
+    node_local: bool = True
 
     def __init__(self, path: str | os.PathLike[str], *, max_abandoned: int = 10_000, abandoned_ttl_s: float = 30 * 86_400,
                  create: bool = True) -> None:

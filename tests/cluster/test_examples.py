@@ -34,6 +34,12 @@ awaited: [0.0, 0.25, 0.5, 0.75]
 rye, fresh, after 1 attempt
 still there after a stop and a start: wheat
 """,
+    "poll_queue.py": """\
+welcomed: Ada, by letter 3
+classified: 99 photos, 89 of them right; waiting because it is hidden: 8
+dead: photo 1000, ValueError
+revived: 3
+""",
     "filter_and_cancel.py": """\
 waiting: 6
 cancel bob@example.net: cancelled

@@ -11,6 +11,7 @@ MRU MemoryStore Move MoveTo NotInJob PayloadError Queue QueueAlreadyStarted Queu
 QueueSuspended ReplyNotRequested Requeue Retry Store Submitter SuccessMode UnknownMethod WorkerRef WorkerState WorkerStatus
 WorkersAlreadyStarted WorkersNotFound current_worker get_queue progress queues start_queue start_workers stop_workers workers
 JobFuture Locality QueueExecutor SQLiteStore StoreDamaged StoreError StoreInUse executor
+PollStore StoreUnreachable add_queue_columns queue_mixin
 """
 
 

@@ -32,9 +32,13 @@ class StoreRules:
         store made with the same directory finds the jobs of the first; two directories share nothing."""
         raise NotImplementedError(f"{type(self).__name__}.make_store(self, directory) must return a new store")
 
+    def drive(self, store: Store) -> StoreDriver:
+        """Open a store. If jobs come into yours from outside, return a driver whose ``enqueue`` puts them there."""
+        return StoreDriver(store)
+
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[StoreDriver]:
-        with StoreDriver(self.make_store(tmp_path)) as driver:
+        with self.drive(self.make_store(tmp_path)) as driver:
             yield driver
 
 

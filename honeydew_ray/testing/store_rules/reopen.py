@@ -21,7 +21,7 @@ class ReopenRules(StoreRules):
 
     def test_a_store_can_be_sent_to_the_process_of_its_queue(self, tmp_path: Path) -> None:
         copy = sent(self.make_store(tmp_path))
-        with StoreDriver(copy) as store:
+        with self.drive(copy) as store:
             assert store.enqueue(new("a")) == [True]
 
     def test_each_opening_is_a_new_incarnation(self, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ class ReopenRules(StoreRules):
 
     @contextmanager
     def _opened(self, directory: Path) -> Generator[StoreDriver, None, None]:
-        with StoreDriver(self.make_store(directory)) as driver:
+        with self.drive(self.make_store(directory)) as driver:
             yield driver
 
     def _need(self, directory: Path, *, durable: bool) -> None:
