@@ -39,11 +39,15 @@ hammer: $(VENV)/.installed-test  ## Kill everything under load, then account for
 simulate: $(VENV)/.installed-test  ## Simulate SEEDS=1000 lives of queues, each with faults of its own, and check every promise
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
 
+coverage: $(VENV)/.installed-dev  ## Measure how many branches of what decides its unit tests take: at least 95 %
+	$(BIN)/python -m coverage run -m pytest tests/unit
+	$(BIN)/python -m coverage report
+
 seeded-bugs: $(VENV)/.installed-test  ## Show that the simulation catches mistakes: each is planted in a copy, and must be found
 	$(BIN)/python -m tests.seeded_bugs --seeds $(or $(SEEDS),200)
 
 clean:  ## Remove the virtual environment and every cache
-	rm -rf $(VENV) build dist .*_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) build dist .coverage .*_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed-%: pyproject.toml

@@ -152,10 +152,7 @@ class SimGroup:
             return
         overdue = asyncio.get_running_loop().call_later(_INIT_TIMEOUT_S, self._init_overdue, init)
         try:
-            error: str | None = await self._cluster.call(actor, "init", init.epoch)
-        except ActorUnavailable:
-            self._kill(init.worker_id)
-            return
+            error = await self._made(actor, init.epoch)
         except CallFailed:
             return
         finally:
@@ -164,6 +161,12 @@ class SimGroup:
             self._do(self._supervisor.initialised(init.worker_id, init.epoch))
         else:
             self._do(self._supervisor.init_failed(init.worker_id, init.epoch, error, None))
+
+    async def _made(self, actor: Actor, epoch: int) -> str | None:
+        while True:
+            with contextlib.suppress(ActorUnavailable):
+                return await self._cluster.call(actor, "init", epoch)
+            await asyncio.sleep(_LOOK_FOR_QUEUE_S)
 
     def _init_overdue(self, init: Init) -> None:
         self._do(self._supervisor.init_overdue(init.worker_id, init.epoch, _INIT_TIMEOUT_S))

@@ -241,8 +241,8 @@ class TroubledStore(MemoryStore):
     async def enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
         return await self._troubled("enqueue", super().enqueue, jobs)
 
-    async def reserve(self, n: int, now: float, only: JobId | None = None) -> Reserved:
-        return await self._troubled("reserve", super().reserve, n, now, only)
+    async def reserve(self, n: int, now: float, only: JobId | None = None, abandoned: bool = False) -> Reserved:
+        return await self._troubled("reserve", super().reserve, n, now, only, abandoned)
 
     async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
         return await self._troubled("ack", super().ack, jobs)

@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from honeydew_ray import lifecycle
+from honeydew_ray.decisions import Requeue
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.dispatchers.lru import LRU
+from honeydew_ray.errors import PayloadError
 from honeydew_ray.failure_modes.retry import Retry
 from honeydew_ray.job import CancelOutcome, JobRecord, JobState
 from honeydew_ray.stores.base import Opened
@@ -221,3 +223,31 @@ async def test_a_success_is_told_once_with_its_times_when_it_is_stored() -> None
     assert job.completed_at is not None
     assert job.completed_at - job.started_at == pytest.approx(3, abs=0.01)
     assert job.value() == "slept"
+
+
+@virtual
+async def test_a_note_that_the_store_can_never_take_ends_among_the_dead_with_both_errors() -> None:
+    class Choosy(TroubledStore):
+        async def nack(self, jobs: object) -> object:  # type: ignore[override]
+            if any(job.private is not None for job in jobs):  # type: ignore[attr-defined]
+                raise PayloadError("the note of the failure mode cannot be pickled")
+            return await super().nack(jobs)  # type: ignore[arg-type]
+
+    bench = await Bench(ScriptedMode(Requeue(0.0, private=object())), store=Choosy()).open(workers=1)
+    end = await bench.end(await bench.submit("raise"))
+    assert end.state is JobState.ABANDONED
+    assert "as scripted" in str(end.last_error)
+    assert "cannot be pickled" in str(end.last_error)
+
+
+@virtual
+async def test_a_job_called_off_is_cancelled_though_a_store_that_failed_had_put_it_back_in_line() -> None:
+    store = TroubledStore()
+    bench = await Bench(Retry(3), store=store).open(workers=1)
+    store.failing_late["nack"] = 1
+    job_id = await bench.submit("raise")
+    await asyncio.sleep(0.1)  # it is in line, and the queue does not know
+    bench.core.floor.shut = True
+    cancelled = asyncio.ensure_future(bench.core.floor.call_off(bench.core.floor.monitors[job_id]))
+    assert (await cancelled).state is JobState.CANCELLED
+    assert await bench.held(job_id) is None

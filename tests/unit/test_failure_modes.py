@@ -280,3 +280,10 @@ class TestLog:
     def test_a_bad_level_is_refused(self, level):
         with pytest.raises((TypeError, ValueError), match="Log: level was"):
             Log(level)
+
+
+def test_only_the_number_of_retries_may_go_unnamed() -> None:
+    with pytest.raises(TypeError):
+        Retry(1, lambda job, failure, mode: None)  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        ExponentialRetry(1, 3)  # type: ignore[misc]

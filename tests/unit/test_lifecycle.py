@@ -195,3 +195,17 @@ def test_a_dead_job_taken_to_be_revived_has_its_counts_begun_anew_should_it_be_r
     waiting = make_job("b", attempt=4, failures=3, redeliveries=2, private="note")
     claimed = lifecycle.claimed(waiting, "i", NOW)
     assert (claimed.failures, claimed.redeliveries, claimed.private) == (3, 2, "note")
+
+
+def test_a_job_that_arrives_when_its_time_has_passed_is_in_line_at_once():
+    overdue = make_job("a", state=JobState.DELAYED, due_at=NOW - 1)
+    assert lifecycle.arrived(overdue, "other", NOW).state is JobState.PENDING
+    assert lifecycle.arrived(overdue, "other", NOW - 2).state is JobState.DELAYED
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_the_last_failure_counts_as_every_other(failures: int):
+    running = make_job("a", state=R, attempt=4, failures=failures)
+    assert lifecycle.abandoned(running, FAILURE, NOW).failures == failures + 1
+    assert lifecycle.retried(running, FAILURE, NOW, 0.0, None).failures == failures + 1
+    assert lifecycle.moved(running, "other", NOW, FAILURE).failures == failures + 1

@@ -114,7 +114,7 @@ async def test_an_order_to_kill_is_told_apart_from_a_death_and_costs_the_worker(
     if isinstance(upon_kill, Died) and order is Order.TIMEOUT:
         assert isinstance(verdict, Failed)
         assert verdict.failure.kind == "timeout"
-        assert "7 s" in verdict.failure.message
+        assert verdict.failure.message.endswith("7 s, and its worker was killed")
 
 
 def expected(order: Order, upon_kill: Report) -> type:
