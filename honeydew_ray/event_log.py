@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -88,10 +88,19 @@ class EventLog:
         self.incarnation = incarnation
         self.tell(EventKind.QUEUE_STARTED)
 
-    def enqueued(self, job: JobRecord) -> None:
-        """The queue has custody of a job."""
-        delay_s = max(job.due_at - job.enqueued_at, 0.0)
-        self.tell(EventKind.ENQUEUED, job, at=job.enqueued_at, delay_s=delay_s or None, failure=cut(job.last_error))
+    def enqueued(self, jobs: Sequence[JobRecord]) -> None:
+        """The queue has custody of these jobs. They come by the thousand, so this is `tell` written out, in a third of its time."""
+        if self._off:
+            return
+        number, keep = self.last, self._kept.append
+        for job in jobs:
+            number += 1
+            delay_s, failure = job.due_at - job.enqueued_at, job.last_error
+            keep((number, job.enqueued_at, "enqueued", job.id, job.method, None, None, None, None if failure is None else cut(failure),
+                  None, None, delay_s if delay_s > 0 else None, None, None, None))
+        self.last = number
+        if self._waiting and jobs:
+            self._wake()
 
     def started(self, job: JobRecord, worker: WorkerRef) -> None:
         """An attempt was issued."""

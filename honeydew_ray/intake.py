@@ -64,9 +64,7 @@ class Intake:
                 for arrival in accepted:
                     await self.take([arrival])
             return
-        for job in fresh:
-            if job.id in added:
-                self._events.enqueued(job)
+        self._events.enqueued(fresh if len(added) == len(fresh) else [job for job in fresh if job.id in added])
         for arrival in accepted:
             self._accept(arrival, added)
 

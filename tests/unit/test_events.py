@@ -200,7 +200,7 @@ async def test_progress_has_room_of_its_own() -> None:
     log.opened("one")
     for number in range(10_000):
         log.progressed(bench.job(), _worker(), number)
-    log.enqueued(bench.job())
+    log.enqueued([bench.job()])
     page = log.read("one", 0, 1000)
     assert page.events[0][2] == "queue_started"
     assert page.events[-1][2] == "enqueued"
@@ -263,7 +263,7 @@ async def test_a_reader_waits_without_cost_and_is_woken_once_for_many() -> None:
 async def test_none_are_kept_if_none_are_wanted() -> None:
     log = EventLog("q", VirtualClock(), kept=0)
     log.opened("one")
-    log.enqueued(Bench().job())
+    log.enqueued([Bench().job()])
     assert log.read("one", 0) == ("one", [], 0, 0, 0)
 
 
