@@ -386,10 +386,11 @@ class QueueCore:
         self.floor.settlement.emptied.set()
 
     async def _set_suspended(self, suspended: bool) -> None:
+        changed = suspended != self.suspended
         await self._store.remember_suspended(suspended)
-        if suspended != self.suspended:
-            self.events.tell(EventKind.SUSPENDED if suspended else EventKind.RESUMED)
         self.suspended = suspended
+        if changed:
+            self.events.tell(EventKind.SUSPENDED if suspended else EventKind.RESUMED)
         self.floor.shut = suspended or self._closed
         self.floor.settlement.emptied.set()  # who drains must look again
 

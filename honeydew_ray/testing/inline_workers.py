@@ -162,6 +162,9 @@ class InlineWorkers:
         if living is not None:
             living.dead.set()
 
+    async def end(self, worker: WorkerRef) -> None:
+        self.kill(worker)
+
     async def enqueue(self, queue: str, jobs: Sequence[JobRecord]) -> None:
         core = self._cores.get(queue)
         if core is None:
@@ -189,10 +192,9 @@ class InlineWorkers:
             death.cancel()
         if outcome is None:
             return NotStarted(worker_alive=not worker.dead.is_set())
-        return await self._end(ref, worker, attempt.token, *outcome)
+        return await self._ended(ref, worker, attempt.timeout_s, *outcome)
 
-    async def _end(self, ref: WorkerRef, worker: InlineWorker, token: Token, report: Report, took_s: float) -> Report:
-        timeout_s = self._timeout_of(worker.spec.queue, token)
+    async def _ended(self, ref: WorkerRef, worker: InlineWorker, timeout_s: float | None, report: Report, took_s: float) -> Report:
         if timeout_s is not None and took_s > timeout_s:  # it took too long in earnest: let as much virtual time pass, and its end with it
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(worker.dead.wait(), took_s)
@@ -201,11 +203,6 @@ class InlineWorkers:
         elif worker.dead.is_set():
             report = Died(killed(signal.SIGKILL))
         return report
-
-    def _timeout_of(self, queue: str, token: Token) -> float | None:
-        core = self._cores.get(queue)
-        monitor = None if core is None else core.floor.monitors.get(token.job_id)
-        return None if monitor is None else monitor.job.timeout_s
 
     def _publish(self, queue: str, token: Token, value: Any) -> None:
         core = self._cores.get(queue)
