@@ -32,6 +32,7 @@ bench: $(VENV)/.installed-test  ## Measure speed, as ratios to bare Ray
 	$(BIN)/python -m tests.benchmarks.store_speed
 	$(BIN)/python -m tests.benchmarks.cluster_speed
 	$(BIN)/python -m tests.benchmarks.poll_speed
+	$(BIN)/python -m tests.benchmarks.events_cost
 
 hammer: $(VENV)/.installed-test  ## Kill everything under load, then account for every job (SECONDS=60 SEED=1)
 	$(BIN)/python -m tests.hammer --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))

@@ -36,6 +36,8 @@ from honeydew_ray.errors import (
     WorkersAlreadyStarted,
     WorkersNotFound,
 )
+from honeydew_ray.event_stream import EventStream
+from honeydew_ray.events import Event, EventKind
 from honeydew_ray.executor import JobFuture, QueueExecutor, executor
 from honeydew_ray.failure import Failure
 from honeydew_ray.failure_modes.abandon import Abandon
@@ -45,14 +47,18 @@ from honeydew_ray.failure_modes.move import Move
 from honeydew_ray.failure_modes.retry import Retry
 from honeydew_ray.job import CancelOutcome, JobRecord, JobState
 from honeydew_ray.job_handle import Job
+from honeydew_ray.metrics import Metrics
 from honeydew_ray.progress import NotInJob, current_worker, progress
 from honeydew_ray.queue import Queue, Submitter, get_queue, queues, start_queue
 from honeydew_ray.status import QueueStatus, WorkerState, WorkerStatus
 from honeydew_ray.stores.base import Store
 from honeydew_ray.stores.memory import MemoryStore
 from honeydew_ray.stores.sqlite import SQLiteStore
+from honeydew_ray.subscribers.base import Subscriber
+from honeydew_ray.subscribers.log_events import LogEvents
 from honeydew_ray.success_modes.base import SuccessMode
 from honeydew_ray.success_modes.log import Log
+from honeydew_ray.timeline import Timeline, timeline
 from honeydew_ray.workers import start_workers, stop_workers, workers
 
 if TYPE_CHECKING:
@@ -62,15 +68,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "LRU", "MRU", "Abandon", "CancelOutcome", "Clock", "Decision", "Discard", "Dispatcher", "EnqueueUncertain",
-    "ExponentialRetry", "Failure", "FailureMode", "HoneydewError", "InvalidTransition", "Job", "JobAbandoned",
-    "JobCancelled", "JobFailed", "JobFuture", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord", "JobState",
-    "LRUNode", "Locality", "Log", "MemoryStore", "Move", "MoveTo", "NotInJob", "PayloadError", "PollStore", "Queue",
-    "QueueAlreadyStarted", "QueueExecutor", "QueueFull", "QueueLost", "QueueNotFound", "QueueStatus", "QueueSuspended",
-    "ReplyNotRequested", "Requeue", "Retry", "SQLiteStore", "Store", "StoreDamaged", "StoreError", "StoreInUse",
-    "StoreUnreachable", "Submitter", "SuccessMode", "UnknownMethod", "WorkerRef", "WorkerState", "WorkerStatus",
-    "WorkersAlreadyStarted", "WorkersNotFound", "add_queue_columns", "current_worker", "executor", "get_queue",
-    "progress", "queue_mixin", "queues", "start_queue", "start_workers", "stop_workers", "workers",
+    "LRU", "MRU", "Abandon", "CancelOutcome", "Clock", "Decision", "Discard", "Dispatcher", "EnqueueUncertain", "Event",
+    "EventKind", "EventStream", "ExponentialRetry", "Failure", "FailureMode", "HoneydewError", "InvalidTransition", "Job",
+    "JobAbandoned", "JobCancelled", "JobFailed", "JobFuture", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord",
+    "JobState", "LRUNode", "Locality", "Log", "LogEvents", "MemoryStore", "Metrics", "Move", "MoveTo", "NotInJob",
+    "PayloadError", "PollStore", "Queue", "QueueAlreadyStarted", "QueueExecutor", "QueueFull", "QueueLost", "QueueNotFound",
+    "QueueStatus", "QueueSuspended", "ReplyNotRequested", "Requeue", "Retry", "SQLiteStore", "Store", "StoreDamaged",
+    "StoreError", "StoreInUse", "StoreUnreachable", "Submitter", "Subscriber", "SuccessMode", "Timeline", "UnknownMethod",
+    "WorkerRef", "WorkerState", "WorkerStatus", "WorkersAlreadyStarted", "WorkersNotFound", "add_queue_columns",
+    "current_worker", "executor", "get_queue", "progress", "queue_mixin", "queues", "start_queue", "start_workers",
+    "stop_workers", "timeline", "workers",
 ]
 
 _NEED_SQL = {"PollStore": "poll", "add_queue_columns": "_poll.columns", "queue_mixin": "_poll.columns"}

@@ -10,6 +10,7 @@ from honeydew_ray import failpoints
 from honeydew_ray.background import Background
 from honeydew_ray.clock import Clock
 from honeydew_ray.dispatchers.base import WorkerRef
+from honeydew_ray.event_log import EventLog
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobId, JobRecord
 from honeydew_ray.judge import Judge
@@ -37,10 +38,11 @@ class Floor:
     """
 
     def __init__(self, store: Store, transport: Transport, judge: Judge, clock: Clock, replies: Replies, workforce: Workforce,
-                 tell_success: Callable[[JobRecord], None] | None) -> None:
+                 events: EventLog, tell_success: Callable[[JobRecord], None] | None) -> None:
         self.mailbox = Mailbox(self._dispatch_safely)
         self.background = Background()
-        self.settlement = Settlement(store, transport, judge, clock, replies, workforce, self.mailbox, self.background, tell_success)
+        self.settlement = Settlement(store, transport, judge, clock, replies, workforce, self.mailbox, self.background, events,
+                                     tell_success)
         self.reattachment = Reattachment(store, transport, clock, self.mailbox, self.settlement, self._resume)
         self.monitors = self.settlement.monitors
         self.made_room: Callable[[], None] = _nobody  # told when fewer jobs wait
@@ -50,6 +52,7 @@ class Floor:
         self._clock = clock
         self._judge = judge
         self._workforce = workforce
+        self._events = events
         self._pace = Pace()
         self._leases: dict[Lease, None] = {}  # in the order of issue, so that a run can be repeated
         self._alone: set[JobId] = set()  # jobs whose lease was cut short by a death, and that have yet to be issued again
@@ -125,6 +128,7 @@ class Floor:
         for monitor in monitors:
             self.monitors[monitor.job.id] = monitor
             self._alone.discard(monitor.job.id)
+            self._events.started(monitor.job, worker)
         lease = Lease(monitors, worker, self._transport, self._heard_early)
         self._workforce.serves(worker, lease)
         self._watch(lease)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from honeydew_ray.errors import QueueFull, QueueNotFound, UnknownMethod
+from honeydew_ray.event_log import EventLog
 from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.mailbox import Mailbox
 from honeydew_ray.monitor import JobMonitor
@@ -33,7 +34,7 @@ class Intake:
     """
 
     def __init__(self, queue: str, store: Store, replies: Replies, workforce: Workforce, monitors: Mapping[JobId, JobMonitor],
-                 mailbox: Mailbox, max_pending: int | None) -> None:
+                 mailbox: Mailbox, max_pending: int | None, events: EventLog) -> None:
         self.closed = False
         self._mailbox = mailbox
         self._max_pending = max_pending
@@ -43,6 +44,7 @@ class Intake:
         self._replies = replies
         self._workforce = workforce
         self._monitors = monitors
+        self._events = events
 
     async def take(self, arrivals: list[Arrival]) -> None:
         """A command: enqueue what may enter, and tell each caller."""
@@ -62,6 +64,7 @@ class Intake:
                 for arrival in accepted:
                     await self.take([arrival])
             return
+        self._events.enqueued(fresh if len(added) == len(fresh) else [job for job in fresh if job.id in added])
         for arrival in accepted:
             self._accept(arrival, added)
 

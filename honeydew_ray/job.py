@@ -89,6 +89,11 @@ class JobRecord(NamedTuple):
         return self.failures + self.redeliveries + (self.started_at is not None and self.state in _LAST_ATTEMPT_UNCOUNTED)
 
     @property
+    def waited_s(self) -> float | None:
+        """How long the job was due before its current or last attempt started, in seconds; None if none has."""
+        return None if self.started_at is None else max(self.started_at - max(self.enqueued_at, self.due_at), 0.0)  # clocks may be set back
+
+    @property
     def args(self) -> tuple[Any, ...]:
         """The positional arguments, unpickled here and now."""
         return self.payload.load()[1]

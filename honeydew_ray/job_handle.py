@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar, cast
 
 from honeydew_ray import payload
-from honeydew_ray.actors.client import QueueClient, Waiter, client_of, settled
+from honeydew_ray.actors.client import QueueClient, Waiter, settled
 from honeydew_ray.errors import JobAbandoned, JobCancelled, JobFailed, JobMoved, JobNotFound, QueueLost, ReplyNotRequested
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
@@ -38,7 +38,7 @@ class Job(Generic[T]):
         return f"<Job {self._id} of queue {self.queue!r}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.queue, self._id, self._reply)
+        return _rebuild, (self._client, self._id, self._reply)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self._key() == other._key()
@@ -172,7 +172,7 @@ class Job(Generic[T]):
         Raises `JobInProgress` if it runs, `JobNotFound` if it has ended, `QueueNotFound` if there
         is no such queue; then the job stays where it is. A result() of this handle raises `JobMoved`.
         """
-        destination = client_of(queue)
+        destination = self._client.other(queue)
         self._client.call("move", self._id, queue, timeout_s=None)
         return Job(destination, self._id, reply=self._reply)
 
@@ -240,5 +240,5 @@ def _original(failure: Failure) -> BaseException | None:
     return original if isinstance(original, BaseException) else None
 
 
-def _rebuild(queue: str, job_id: JobId, reply: bool) -> Job[Any]:
-    return Job(client_of(queue), job_id, reply=reply)
+def _rebuild(client: QueueClient, job_id: JobId, reply: bool) -> Job[Any]:
+    return Job(client, job_id, reply=reply)

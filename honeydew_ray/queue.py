@@ -15,6 +15,9 @@ from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, re
 from honeydew_ray.dispatchers.base import Dispatcher
 from honeydew_ray.dispatchers.lru_node import LRUNode
 from honeydew_ray.errors import QueueAlreadyStarted, QueueNotFound
+from honeydew_ray.event_log import DEFAULT_KEPT
+from honeydew_ray.event_stream import EventStream
+from honeydew_ray.events import EventKind, expect_kinds
 from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.job import JobId, JobRecord, JobState
@@ -26,6 +29,7 @@ from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores._expressions import is_expression, plain
 from honeydew_ray.stores.base import Page, Query, Store
 from honeydew_ray.stores.memory import MemoryStore
+from honeydew_ray.subscribers.base import Subscriber
 from honeydew_ray.success_modes.base import SuccessMode
 from honeydew_ray.task import Task, task_of
 from honeydew_ray.workers import start_workers, stop_workers
@@ -185,6 +189,16 @@ class Queue(Submitter):
         """Counts of jobs by state, and what each worker is doing, at this moment."""
         return self._client.call("status")
 
+    def events(self, *, history: bool = False, follow: bool = True, kinds: Iterable[EventKind | str] = ()) -> EventStream:
+        """What happens in this queue, from now on, as it happens: ``for event in queue.events(): print(event)``.
+
+        ``history=True`` begins with the events that the queue still keeps (its latest ``events_kept``);
+        ``follow=False`` ends with the latest instead of waiting for more. ``kinds``: only these. Reading
+        never slows the queue: a reader that falls behind misses events, counted in the stream's ``missed``.
+        Raises ``ValueError`` for a kind that does not exist, `QueueNotFound` once the queue is gone.
+        """
+        return EventStream(self._client, history=history, follow=follow, kinds=expect_kinds("events", kinds))
+
     def suspend(self) -> None:
         """Stop handing out jobs. On return nothing more can start; what runs, runs on."""
         self._client.call("suspend", timeout_s=None)
@@ -260,6 +274,8 @@ def start_queue(
     max_redeliveries: int = 20,
     max_pending: int | None = None,
     node_loss: NodeLoss = "redeliver",
+    subscribers: Iterable[Subscriber] = (),
+    events_kept: int = DEFAULT_KEPT,
     ray_options: Mapping[str, Any] | None = None,
 ) -> Queue:
     """Start a queue in the cluster, connecting to Ray first if need be.
@@ -270,6 +286,8 @@ def start_queue(
     ``max_redeliveries`` times through no fault of its own goes to the failure mode as ``poison``.
     ``max_pending``: with so many jobs waiting, delayed ones too, `Submitter.submit` waits or raises `QueueFull`.
     ``node_loss="fail"`` hands a job whose node is lost to the failure mode instead of redelivering it.
+    ``subscribers`` are told of the queue's events in its process, on threads of their own; the latest
+    ``events_kept`` events, about 250 bytes each, are kept for whoever reads them (0: none, and nobody is told).
     ``ray_options`` places the queue's actor; without them a store whose files only this node can
     reach keeps the queue on this node, where Ray restarts it. Raises `QueueAlreadyStarted`, or what the store raises.
     """
@@ -284,13 +302,15 @@ def start_queue(
         name, dispatcher or LRUNode(), failure_mode or Abandon(), suspended,
         expect_seconds("start_queue", "result_ttl_s", result_ttl_s), expect_count("start_queue", "max_redeliveries", max_redeliveries),
         node_loss, None if max_pending is None else expect_count("start_queue", "max_pending", max_pending, least=1),
+        expect_count("start_queue", "events_kept", events_kept),
     )
+    listening = _expect_subscribers(subscribers)
     cluster.connect()
     options = dict(ray_options or {})
     if store is not None and store.node_local:
         options.setdefault("scheduling_strategy", cluster.stay_here())
     try:
-        actor = queue_actor.create(QueueSpec(policy, store or MemoryStore(), success_mode), options)
+        actor = queue_actor.create(QueueSpec(policy, store or MemoryStore(), success_mode, listening), options)
     except NameTaken:
         raise QueueAlreadyStarted(f'queue {name!r} runs already; get_queue("{name}") finds it') from None
     try:
@@ -318,6 +338,13 @@ def _expect(what: str, value: object, family: type, example: str) -> None:
     if value is not None and not isinstance(value, family):
         hint = f"an instance of {family.__name__}, not the class" if isinstance(value, type) else f"an instance of {family.__name__}"
         raise refuse_type("start_queue", what, value, hint, f"{what}={example}")
+
+
+def _expect_subscribers(subscribers: Iterable[Subscriber]) -> tuple[Subscriber, ...]:
+    given = (subscribers,) if isinstance(subscribers, Subscriber) else tuple(subscribers)
+    for subscriber in given:
+        _expect("subscribers", subscriber, Subscriber, "[LogEvents()]")
+    return given
 
 
 def _chunks(iterables: tuple[Iterable[Any], ...], size: int) -> Iterator[list[tuple[tuple[Any, ...], Mapping[str, Any]]]]:

@@ -12,6 +12,8 @@ from honeydew_ray import failpoints, lifecycle
 from honeydew_ray.clock import Clock
 from honeydew_ray.dispatchers.base import Dispatcher
 from honeydew_ray.errors import HoneydewError, JobInProgress, JobNotFound, QueueSuspended, StoreUnreachable
+from honeydew_ray.event_log import DEFAULT_KEPT, EventLog
+from honeydew_ray.events import EventKind
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.floor import Floor
 from honeydew_ray.intake import Arrival, Intake
@@ -44,6 +46,7 @@ class QueuePolicy:
     max_redeliveries: int = 20
     node_loss: NodeLoss = "redeliver"
     max_pending: int | None = None  # jobs that wait; more are kept at the door
+    events_kept: int = DEFAULT_KEPT
 
 
 class QueueCore:
@@ -58,10 +61,12 @@ class QueueCore:
         self.incarnation = ""
         self.suspended = False
         self.replies = Replies(policy.result_ttl_s)
-        self.workforce = Workforce(policy.dispatcher)
+        self.events = EventLog(policy.name, clock, policy.events_kept)
+        self.workforce = Workforce(policy.dispatcher, self.events.tell)
         judge = Judge(policy.failure_mode, transport, caller, clock, policy.max_redeliveries, policy.node_loss)
-        self.floor = Floor(store, transport, judge, clock, self.replies, self.workforce, tell_success)
-        self._intake = Intake(policy.name, store, self.replies, self.workforce, self.floor.monitors, self.floor.mailbox, policy.max_pending)
+        self.floor = Floor(store, transport, judge, clock, self.replies, self.workforce, self.events, tell_success)
+        self._intake = Intake(policy.name, store, self.replies, self.workforce, self.floor.monitors, self.floor.mailbox, policy.max_pending,
+                              self.events)
         self.floor.made_room = self._intake.made_room
         self._wanted_suspended = policy.suspended
         self._store = store
@@ -97,6 +102,7 @@ class QueueCore:
         self.suspended = opened.suspended if self._wanted_suspended is None else self._wanted_suspended
         if self.suspended != opened.suspended:
             await self._store.remember_suspended(self.suspended)
+        self.events.opened(self.incarnation)
         for job in opened.ended:
             self.replies.ended(job)
         self.floor.shut = self.suspended or self._closed
@@ -222,6 +228,7 @@ class QueueCore:
         monitor = self.floor.monitors.get(job_id)
         if monitor is not None and monitor.token == (job_id, attempt, incarnation):
             monitor.progress = progress
+            self.events.progressed(monitor.job, monitor.worker, progress)
 
     async def load(self, group: str) -> Load:
         """How much there is to do for a group whose size follows the backlog; nothing while the queue is suspended."""
@@ -231,7 +238,7 @@ class QueueCore:
     async def fence(self, worker_id: str) -> bool:
         """A worker fell silent: have it killed, and the job in hand redelivered. Whether there was one."""
         await self.floor.reattachment.clear()
-        in_hand = {monitor for lease in self.workforce.retire([worker_id]) for monitor in lease.open}
+        in_hand = {monitor for lease in self.workforce.retire([worker_id], fenced=True) for monitor in lease.open}
         in_hand |= {monitor for monitor in self.floor.monitors.values() if monitor.worker.id == worker_id and not monitor.answered}
         for monitor in in_hand:
             monitor.end(Order.FENCE)
@@ -298,6 +305,7 @@ class QueueCore:
         if self._opening.is_open:
             await self._mailbox.ask(self._store.close)
         self.replies.close()
+        self.events.close()
 
     # -- commands, one at a time -----------------------------------------------------------------
 
@@ -322,6 +330,7 @@ class QueueCore:
     def _cancelled(self, job: JobRecord | None) -> None:
         if job is not None:  # else somebody put it there between the two looks
             self.replies.ended(lifecycle.cancelled(job, self._clock.now()))
+            self.events.tell(EventKind.CANCELLED, job)
         self.floor.settlement.emptied.set()
         self._intake.made_room()
 
@@ -367,16 +376,21 @@ class QueueCore:
 
     async def _revive(self, job: JobRecord) -> None:
         await self._store.nack([lifecycle.revived(job, self._clock.now())])
+        self.events.tell(EventKind.REVIVED, job)
 
     async def _let_go(self, job: JobRecord, queue: str) -> None:
         record = lifecycle.moved(job, queue, self._clock.now())
         await self._store.ack([record])
         self.replies.ended(record)
+        self.events.tell(EventKind.MOVED, record, to_queue=queue)
         self.floor.settlement.emptied.set()
 
     async def _set_suspended(self, suspended: bool) -> None:
+        changed = suspended != self.suspended
         await self._store.remember_suspended(suspended)
         self.suspended = suspended
+        if changed:
+            self.events.tell(EventKind.SUSPENDED if suspended else EventKind.RESUMED)
         self.floor.shut = suspended or self._closed
         self.floor.settlement.emptied.set()  # who drains must look again
 

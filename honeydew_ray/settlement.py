@@ -12,6 +12,7 @@ from honeydew_ray import lifecycle
 from honeydew_ray.background import Background
 from honeydew_ray.clock import Clock
 from honeydew_ray.errors import PayloadError
+from honeydew_ray.event_log import EventLog
 from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.judge import Judge
 from honeydew_ray.lease import Lease, Verdicts
@@ -33,6 +34,8 @@ class _Conclusion(NamedTuple):
     record: JobRecord
     monitor: JobMonitor | None = None  # None: nobody watched the attempt, as the queue lost its process under it
     frees: Lease | None = None  # the worker becomes free with it, as its lease is over
+    unwatched: JobRecord | None = None  # as it was in progress, if nobody watched it
+    ran_s: float | None = None  # as measured by its worker
 
 
 class Settlement:
@@ -44,7 +47,7 @@ class Settlement:
     """
 
     def __init__(self, store: Store, transport: Transport, judge: Judge, clock: Clock, replies: Replies, workforce: Workforce,
-                 mailbox: Mailbox, background: Background, tell_success: Callable[[JobRecord], None] | None) -> None:
+                 mailbox: Mailbox, background: Background, events: EventLog, tell_success: Callable[[JobRecord], None] | None) -> None:
         self.monitors: dict[JobId, JobMonitor] = {}
         self.emptied = asyncio.Event()
         self._store = store
@@ -55,6 +58,7 @@ class Settlement:
         self._workforce = workforce
         self._mailbox = mailbox
         self._background = background
+        self._events = events
         self._tell_success = tell_success
         self._called_off: set[JobId] = set()
 
@@ -68,14 +72,15 @@ class Settlement:
         others = [(monitor, verdict) for monitor, verdict in verdicts if not isinstance(verdict, Succeeded)]
         for monitor, verdict in others:  # a failure mode takes its time, and the others need not wait for it
             self._background.spawn(self._conclude(monitor, verdict))
-        conclusions = [_Conclusion(await self._judge.judge(monitor.job, verdict), monitor) for monitor, verdict in done]
+        conclusions = [_Conclusion(await self._judge.judge(monitor.job, verdict), monitor, ran_s=verdict.ran_s)
+                       for monitor, verdict in done]
         if conclusions:
             conclusions[-1] = conclusions[-1]._replace(frees=frees)
             await self._mailbox.put_all(self._take, conclusions)
 
     async def conclude_unwatched(self, job: JobRecord, verdict: Verdict) -> None:
         """Settle a job that nobody watches."""
-        await self._mailbox.put(self._take, _Conclusion(await self._judge.judge(job, verdict)))
+        await self._mailbox.put(self._take, _Conclusion(await self._judge.judge(job, verdict), unwatched=job))
 
     async def insist(self, command: Callable[[], Awaitable[None]]) -> None:
         """Run a command that settles a job held without a monitor, until the store has taken it."""
@@ -140,7 +145,7 @@ class Settlement:
         return conclusion._replace(record=lifecycle.abandoned(conclusion.monitor.job, failure, self._clock.now()))
 
     def _concluded(self, conclusion: _Conclusion) -> None:
-        record, monitor, frees = conclusion
+        record, monitor, frees, unwatched, ran_s = conclusion
         self._called_off.discard(record.id)
         if record.state is JobState.DONE and self._tell_success is not None:
             self._tell_success(record)
@@ -148,7 +153,10 @@ class Settlement:
             if self.monitors.get(record.id) is monitor:  # else the store had put the job back before it failed, and it was issued again
                 del self.monitors[record.id]
             self._transport.settled(monitor.worker, monitor.token)
+            self._events.concluded(monitor.job, record, monitor.worker, ran_s)
             monitor.conclude(record)
+        elif unwatched is not None:
+            self._events.concluded(unwatched, record, None)
         if frees is not None:
             self._workforce.finished(frees)
         if not self.monitors:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from honeydew_ray.dispatchers.base import Dispatcher, WorkerRef
+from honeydew_ray.events import EventKind
 from honeydew_ray.job import JobRecord
 from honeydew_ray.lease import Lease
 from honeydew_ray.monitor import JobMonitor
@@ -28,6 +29,7 @@ class _Worker:
     closed: bool = False  # it takes nothing until it serves nothing: a job is to have it to itself
     spoilt: bool = False
     retiring: bool = False
+    fenced: bool = False  # it retires because it does not answer
     jobs: int = 0  # how many it was given here
     serving: dict[Lease, None] = field(default_factory=dict[Lease, None])  # the oldest first
 
@@ -41,8 +43,9 @@ class Workforce:
     know of it yet may say.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, tell: Callable[..., None] | None = None) -> None:
         self._dispatcher = dispatcher
+        self._tell = tell or _tell_nobody  # of workers that come and go: see `EventLog.tell`
         self._rosters: dict[str, Roster] = {}  # by group
         self._attention: dict[str, asyncio.Event] = {}  # by group: set when one of its workers is spoilt
         self._workers: dict[str, _Worker] = {}
@@ -50,6 +53,7 @@ class Workforce:
         self._spoilt_unmet: set[str] = set()  # the ids of workers whose state a job spoilt before their group told of them
         self._past: set[tuple[str, str]] = set()  # (group, incarnation) of group processes that were replaced or removed
         self._wide = False  # whether some worker may have several jobs in hand
+        self._suspected: set[str] = set()  # nodes whose workers died, that nobody has looked at yet
         self._changed = asyncio.Event()
 
     # -- what groups tell --------------------------------------------------------------------
@@ -82,6 +86,7 @@ class Workforce:
         if member is None:
             most = MOST_JOBS if roster.prefetch else 1
             member = self._workers[worker.id] = _Worker(worker, view.epoch, roster.concurrency, most, serving=dict.fromkeys(serving))
+            self._tell(EventKind.WORKER_STARTED, worker=worker.id, node=worker.node, pid=view.pid)
         elif member.serving or (member.spoilt and view.epoch <= member.epoch):
             return  # it was adopted twice, and given a job in between
         member.epoch, member.spoilt = view.epoch, worker.id in self._spoilt_unmet
@@ -193,16 +198,18 @@ class Workforce:
         """A worker is dead: it is never given a job again."""
         if self._view(worker.id) is not None:
             self._barred.add(worker.id)
-        if self._workers.pop(worker.id, None) is not None:
+        member = self._workers.pop(worker.id, None)
+        if member is not None:
             self._tell_dispatcher(self._dispatcher.remove, worker)
+            self._told_gone(member)
         self._note_change()
 
-    def retire(self, worker_ids: list[str]) -> list[Lease]:
+    def retire(self, worker_ids: list[str], fenced: bool = False) -> list[Lease]:
         """Give these workers no more jobs; what they have in hand."""
         self._barred.update(worker_ids)  # those that are not ready yet, too
         members = [self._workers[worker_id] for worker_id in worker_ids if worker_id in self._workers]
         for member in members:
-            member.retiring = True
+            member.retiring, member.fenced = True, fenced
             member.free = False
             self._tell_dispatcher(self._dispatcher.remove, member.ref)
         self._note_change()
@@ -237,6 +244,11 @@ class Workforce:
         """How many workers are idle or busy."""
         return sum(member.free or bool(member.serving) for member in self._workers.values())
 
+    def suspected_nodes(self) -> set[str]:
+        """The nodes whose workers died since this was asked last: they may be lost."""
+        suspected, self._suspected = self._suspected, set()
+        return suspected
+
     async def change(self) -> None:
         """Wait for the next change."""
         self._changed.clear()
@@ -262,6 +274,13 @@ class Workforce:
         first = in_hand[0] if in_hand else None
         return WorkerStatus(view.ref.id, view.ref.node or None, state, first and first.job.id, first and first.progress,
                             view.error, view.pid, group, len(in_hand))
+
+    def _told_gone(self, member: _Worker) -> None:
+        kind = EventKind.WORKER_STOPPED if member.retiring and not member.fenced else EventKind.WORKER_DIED
+        if kind is EventKind.WORKER_DIED:
+            self._suspected.add(member.ref.node)
+        in_hand = [monitor.job.id for lease in member.serving for monitor in lease.monitors if not monitor.concluded.done()]
+        self._tell(kind, worker=member.ref.id, node=member.ref.node, job_id=in_hand[0] if in_hand else None)
 
     def _is_news(self, view: WorkerView) -> bool:
         if view.ref.id in self._barred:
@@ -312,3 +331,7 @@ class Workforce:
             method(worker)
         except Exception:
             log.exception("dispatcher %r raised on worker %s", self._dispatcher, worker.id)
+
+
+def _tell_nobody(*_: object, **__: object) -> None:
+    """Workers come and go unheard."""

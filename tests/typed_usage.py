@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from typing_extensions import assert_type
 
 import honeydew_ray as honeydew
+from honeydew_ray.testing import Inline
 
 
 class Classifier:
@@ -36,6 +37,19 @@ def tables(table: sa.Table) -> None:
     store = honeydew.PollStore("postgresql+psycopg://db/app", table, run_if=table.c.size > 0, task=lambda key, queue: ("classify", key))
     assert_type(honeydew.start_queue("photos", store=store).filter(table.c.size > 3), list[honeydew.Job[Any]])
     honeydew.add_queue_columns(table, "photos")
+
+
+def looking(photos: honeydew.Queue) -> None:
+    for event in photos.events(kinds=["failed", honeydew.EventKind.MOVED]):
+        assert_type(event, honeydew.Event)
+        assert_type(event.failure, honeydew.Failure | None)
+    assert_type(honeydew.timeline(photos, "other"), honeydew.Timeline)
+
+
+def testing(inline: Inline) -> None:
+    queue = inline.start_queue("photos", failure_mode=honeydew.Retry(times=1), subscribers=[honeydew.Metrics()])
+    assert_type(queue.submit(Classifier.classify, b"photo").result(), str)
+    assert_type(queue.step(), bool)
 
 
 async def waiting(photos: honeydew.Queue) -> None:

@@ -21,6 +21,7 @@ from honeydew_ray.actors.queue_actor import Collected, QueueInfo, Row, Submissio
 from honeydew_ray.actors.ray_transport import unwrapped
 from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.errors import EnqueueUncertain, HoneydewError, JobNotFound, QueueFull, QueueLost, QueueNotFound
+from honeydew_ray.event_log import EventPage
 from honeydew_ray.job import JobId, JobSnapshot
 
 _PATIENCE_S = 30.0
@@ -120,6 +121,9 @@ class QueueClient:
         self._poller: threading.Thread | None = None
         self._closing = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return client_of, (self.queue,)
+
     # -- calls -----------------------------------------------------------------------------------
 
     def call(self, method: str, *args: Any, timeout_s: float | None = _CALL_TIMEOUT_S) -> Any:
@@ -157,6 +161,14 @@ class QueueClient:
                 waiter.incarnation = incarnation
             if incarnation != self._incarnation and not self._durable:
                 self._strangers.extend(waiters)
+
+    def events(self, incarnation: str | None, after: int, limit: int, patience_s: float) -> EventPage:
+        """What happened in the queue after a number of an incarnation; waits up to ``patience_s`` seconds for the first."""
+        return EventPage(*unpack(self.call("events", incarnation, after, limit, patience_s, timeout_s=patience_s + _CALL_TIMEOUT_S)))
+
+    def other(self, queue: str) -> QueueClient:
+        """This process's client of another queue in the same place; raises `QueueNotFound`."""
+        return client_of(queue)
 
     # -- waiting ---------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from honeydew_ray.actors import cluster, names, objects
 from honeydew_ray.actors.ray_transport import RayTransport
 from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.clock import SystemClock
+from honeydew_ray.feed import Feed, farewell
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot
 from honeydew_ray.payload import Buffer, Payload
 from honeydew_ray.policies import SuccessTeller, ThreadCaller
@@ -24,6 +25,7 @@ from honeydew_ray.queue_core import QueueCore, QueuePolicy
 from honeydew_ray.roster import Load, Roster, Spoilt
 from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Page, Query, Store
+from honeydew_ray.subscribers.base import Subscriber
 from honeydew_ray.success_modes.base import SuccessMode
 
 _COLLECT_EVERY = (50_000, 20, 100)  # a full collection looks at every job of the backlog, and jobs are in no cycles
@@ -36,6 +38,7 @@ class QueueSpec:
     policy: QueuePolicy
     store: Store
     success_mode: SuccessMode | None
+    subscribers: tuple[Subscriber, ...] = ()
 
 
 class Submission(NamedTuple):
@@ -91,6 +94,7 @@ class QueueActor:
         self._keep: Callable[[Sequence[Any]], tuple[Buffer, ...]] = objects.hold if spec.store.durable else objects.own
         self._transport = RayTransport()
         self._clock = SystemClock()
+        self._feeds: list[asyncio.Task[None]] = []
 
     async def start(self) -> QueueInfo:
         """Open the store; what it raises is the caller's."""
@@ -106,7 +110,7 @@ class QueueActor:
         common = Submission(*given)
         now = self._clock.now()
         owned = iter(self._keep(buffers)) if buffers else iter(())
-        jobs = [self._new_job(common, Row(*row), owned, now) for row in rows]
+        jobs = [new_job(self._spec.policy.name, common, Row(*row), owned, now) for row in rows]
         await core.enqueue(jobs, patience_s=common.patience_s)
         return core.incarnation
 
@@ -156,6 +160,7 @@ class QueueActor:
     async def close(self) -> None:
         await (await self._core()).close()
         await self._remember(False)
+        await farewell(self._feeds)
 
     async def wait_for_workers(self, num: int, patience_s: float) -> bool:
         """Whether at least ``num`` workers are ready within ``patience_s`` seconds."""
@@ -193,6 +198,13 @@ class QueueActor:
     async def forget(self, client: str) -> None:
         (await self._core()).replies.forget(client)
 
+    async def events(self, incarnation: str | None, after: int, limit: int, patience_s: float) -> bytes:
+        """What happened after a number of an incarnation, an `EventPage`, packed; waits up to ``patience_s`` seconds for the first."""
+        events = (await self._core()).events
+        if patience_s:
+            await events.wait(incarnation, after, patience_s)
+        return pack(tuple(events.read(incarnation, after, limit)))
+
     # -- worker groups -------------------------------------------------------------------------
 
     async def update_roster(self, roster: Roster, handles: Mapping[str, Any]) -> None:
@@ -201,6 +213,9 @@ class QueueActor:
         if core.update_roster(roster):
             there = {view.ref.id for view in roster.workers}  # a group that was restarted may have no handles yet
             self._transport.forget_all_but(there | set(handles), names.worker_prefix(core.name, roster.group))
+        for node in core.workforce.suspected_nodes():
+            if not await asyncio.to_thread(cluster.node_is_alive, node):
+                core.events.node_lost(node)
 
     async def attend(self, group: str, handled: Sequence[Spoilt], patience_s: float) -> list[Spoilt]:
         """The group's workers whose state must be made anew, but for those it handles already, once there is one."""
@@ -252,14 +267,17 @@ class QueueActor:
             await self._remember(bool(policy.suspended))
         core = QueueCore(policy, self._spec.store, self._transport, ThreadCaller(), self._clock, tell)
         await core.open()
+        self._feeds = [asyncio.ensure_future(Feed(subscriber, core.events, core.status).run()) for subscriber in self._spec.subscribers]
         self._opened = core
         return core
 
-    def _new_job(self, common: Submission, row: Row, owned: Any, now: float) -> JobRecord:
-        buffers = tuple(next(owned) for _ in range(row.buffers)) if row.buffers else ()
-        blank = JobRecord(row.job_id, self._spec.policy.name, row.method, Payload(row.data, buffers), row.is_function,
-                          common.priority, common.timeout_s, common.client)
-        return lifecycle.enqueued(blank, self._spec.policy.name, now, common.delay_s)
+
+def new_job(queue: str, common: Submission, row: Row, owned: Any, now: float) -> JobRecord:
+    """A job as it was submitted; ``owned`` are the large buffers of all jobs of the submission, in order."""
+    buffers = tuple(next(owned) for _ in range(row.buffers)) if row.buffers else ()
+    blank = JobRecord(row.job_id, queue, row.method, Payload(row.data, buffers), row.is_function,
+                      common.priority, common.timeout_s, common.client)
+    return lifecycle.enqueued(blank, queue, now, common.delay_s)
 
 
 def _show_log() -> None:

@@ -7,19 +7,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import ray
 
-from honeydew_ray import failpoints, payload
+from honeydew_ray import craft, failpoints, payload
 from honeydew_ray.actors import names
 from honeydew_ray.actors.blackbox import BlackBox
 from honeydew_ray.actors.objects import StoredBuffer, as_arguments
 from honeydew_ray.actors.runner import LoopRunner, Runner, Stopped, ThreadRunner
 from honeydew_ray.actors.wire import pack, unpack
-from honeydew_ray.errors import PayloadError
 from honeydew_ray.failure import Failure, exception_text, exception_traceback
 from honeydew_ray.job import Token
 from honeydew_ray.payload import Payload
@@ -103,9 +102,9 @@ class WorkerActor:
         self._attempted, self._epoch, self._spoilt = epoch, 0, False
         self._state = None  # the old state goes first: two may not fit in memory
         try:
-            self._state = self._runner.make(self._make_state)
+            self._state = self._runner.make(lambda: craft.make_state(self._spec.state))
         except BaseException as error:  # SystemExit in __init__ must not pass for a ready worker
-            return InitFailed(f"{exception_text(error)}\n{exception_traceback(error)}", self._retry_after(error))
+            return InitFailed(f"{exception_text(error)}\n{exception_traceback(error)}", craft.retry_after(self._spec.state, error))
         self._epoch = epoch
         return None
 
@@ -140,7 +139,7 @@ class WorkerActor:
             answer = pack((None, (), None, False, None, True))
         except BaseException as error:  # whatever a job raises is the job's failure and must not end the worker
             spoilt = self._spoils()
-            answer = pack((None, (), self._failure(error), spoilt))
+            answer = pack((None, (), craft.failure_of(error), spoilt))
         failpoints.hit("job.post_user")
         self._end(token, answer, arrays, spoilt)
         return answer
@@ -215,22 +214,6 @@ class WorkerActor:
             idle = self._lock.wait_for(lambda: not self._running, patience_s)
             return idle if idle or min(self._running.values()) > time.monotonic() else None
 
-    def _make_state(self) -> Any:
-        if self._spec.state is None:
-            return None
-        make, args, kwargs = payload.loads(self._spec.state)
-        return make(*args, **kwargs)
-
-    def _retry_after(self, error: BaseException) -> float | None:
-        try:
-            make, _, _ = payload.loads(self._spec.state or b"")
-            hook: Callable[[Any, BaseException], Any] | None = getattr(make, "init_failed", None)
-            asked = None if hook is None else make.init_failed(error)
-            return None if asked is None else max(float(asked), 0.0)
-        except BaseException as fault:  # the class could not be loaded, or its hook raised
-            print(f"init_failed could not be asked: {exception_text(fault)}", file=sys.stderr)
-            return None
-
     def _begin(self, token: Token, until: float) -> bool:
         with self._lock:
             if token not in self._waiting:
@@ -258,24 +241,9 @@ class WorkerActor:
     def _call(self, token: Token, method: str, is_function: bool, arguments: Payload) -> Any:
         function, args, kwargs = arguments.load()
         if not is_function:
-            function = self._method(method)
+            function = craft.method_of(self._state, self._spec.state is not None, method)
         job = RunningJob(self._state, lambda value: self._publish(token, value))
         return self._runner.run(token, job, lambda: function(*args, **kwargs))
-
-    def _method(self, name: str) -> Callable[..., Any]:
-        if self._spec.state is None:
-            raise AttributeError(f"this worker was started without a class, so it has no method {name!r}; it runs plain functions")
-        return getattr(self._state, name)
-
-    def _failure(self, error: BaseException) -> Failure:
-        if isinstance(error, PayloadError) and error.__cause__ is not None:
-            return Failure.from_exception(error)  # the result's fault: there is no exception of the job to rebuild
-        try:
-            pickled, _ = payload.dumps(error, "the exception")
-            payload.loads(pickled)  # one that cannot be rebuilt must not be sent
-        except BaseException:  # __reduce__ and __init__ are user code
-            pickled = None
-        return Failure.from_exception(error, pickled)
 
     def _spoils(self) -> bool:
         return self._spec.state is not None and self._spec.rebuild == "always"

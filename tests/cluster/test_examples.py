@@ -54,6 +54,13 @@ dee: cancelled
 eve: sent to eve@example.org
 fay: cancelled
 """,
+    "opentelemetry_spans.py": """\
+a cup of tea
+abandoned: no more milk
+brew, attempt 1: succeeded
+spill, attempt 1: failed exception: RuntimeError: no more milk
+spill, attempt 2: failed exception: RuntimeError: no more milk
+""",
     "delayed_job.py": """\
 hello, now (state of the other: delayed)
 delayed: 1

@@ -12,6 +12,7 @@ QueueSuspended ReplyNotRequested Requeue Retry Store Submitter SuccessMode Unkno
 WorkersAlreadyStarted WorkersNotFound current_worker get_queue progress queues start_queue start_workers stop_workers workers
 JobFuture Locality QueueExecutor SQLiteStore StoreDamaged StoreError StoreInUse executor
 PollStore StoreUnreachable add_queue_columns queue_mixin
+Event EventKind EventStream LogEvents Metrics Subscriber Timeline timeline
 """
 
 

@@ -78,6 +78,8 @@ def test_a_lost_nodes_jobs_are_redelivered_and_its_workers_replaced_on_the_next_
     with pytest.raises(honeydew.JobAbandoned) as caught:
         never.result(timeout=30)
     assert caught.value.kind == "node_lost"
+    for queue in (redelivering, failing):
+        assert [event.node for event in queue.events(history=True, follow=False, kinds=["node_lost"])] == [lost]
     gone.join()
     for queue in (redelivering, failing):
         until(lambda queue=queue: any(worker.state is WorkerState.PENDING for worker in queue.status().workers))
