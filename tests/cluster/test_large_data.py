@@ -67,7 +67,7 @@ def test_memory_stays_flat_over_many_large_jobs(new_queue: Start) -> None:
     assert heap_bytes(pid) - heap < LARGE, "nothing large passes through the queue's heap"
     assert all(heap_bytes(worker) - before < 4 * LARGE for worker, before in zip(workers, heaps, strict=True))
     time.sleep(1.0)
-    assert int(queue.submit("double", array[:200_000]).result(timeout=60)[-1]) == 2  # what was kept for its time is dropped with the next end
+    assert int(queue.submit("double", array[:200_000]).result(timeout=60)[-1]) == 2  # with it, what was kept for its time is dropped
     assert settled_at(6 * LARGE) <= 6 * LARGE
 
 
