@@ -30,7 +30,7 @@ Start = Callable[..., honeydew.Queue]
 
 def test_a_stopped_worker_is_killed_and_replaced_and_its_job_redelivered(new_queue: Start, new_signal: Callable[[], Signal]) -> None:
     queue = new_queue()  # Abandon: what counts as a failure would end the job
-    queue.start_workers(Crew, num=1, probe_timeout_s=1)
+    queue.start_workers(Crew, num=1, probe_timeout_s=2)
     started, finish = new_signal(), new_signal()
     job = queue.submit("hold", started, finish)
     stopped = int(started.wait())
@@ -49,7 +49,7 @@ def test_a_stopped_worker_is_killed_and_replaced_and_its_job_redelivered(new_que
 
 def test_an_idle_worker_that_was_stopped_is_replaced(new_queue: Start) -> None:
     queue = new_queue()
-    queue.start_workers(Crew, num=1, probe_timeout_s=1)
+    queue.start_workers(Crew, num=1, probe_timeout_s=2)
     stopped = queue.submit("pid").result(timeout=30)
     os.kill(stopped, signal.SIGSTOP)
     until(lambda: queue.status().workers[0].pid not in (stopped, None))

@@ -206,7 +206,7 @@ def test_a_driver_may_leave_while_another_works(nodes: Machines, start: Start) -
 
 def test_stopped_workers_of_every_node_are_found_and_their_jobs_run_again(nodes: Machines, start: Start, new_signal: NewSignal) -> None:
     queue = start()
-    queue.start_workers(Crew, num_per_node=1, probe_timeout_s=1)
+    queue.start_workers(Crew, num_per_node=1, probe_timeout_s=3)
     queue.wait_for_workers(3)
     signals = [(new_signal(), new_signal()) for _ in range(3)]
     jobs = [queue.submit("hold", *pair) for pair in signals]
