@@ -12,4 +12,4 @@ def test_calls_and_answers_that_ray_drops_lose_and_double_no_job(tmp_path: Path)
     assert finished.code == 0, finished
     lines = finished.output.splitlines()
     assert "all done True runs within attempts True" in lines, finished
-    assert any(line.startswith("some were lost True") for line in lines), finished  # else Ray dropped nothing
+    assert "calls are dropped True" in lines, finished
