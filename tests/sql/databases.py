@@ -89,6 +89,7 @@ def postgres_database() -> Iterator[str]:
             connection.exec_driver_sql('DROP SCHEMA IF EXISTS "My schema" CASCADE')
             connection.exec_driver_sql("DROP SCHEMA public CASCADE")
             connection.exec_driver_sql("CREATE SCHEMA public")
+            connection.exec_driver_sql("GRANT USAGE ON SCHEMA public TO PUBLIC")  # as in a new database
         _free.append(name)
 
 
