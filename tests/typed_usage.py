@@ -38,5 +38,14 @@ def tables(table: sa.Table) -> None:
     honeydew.add_queue_columns(table, "photos")
 
 
+def looking(photos: honeydew.Queue) -> None:
+    jobs = photos.submit_many("classify", ["a", "b"])
+    photos.progress_bar(jobs)
+    assert_type(jobs[0].wait(5), bool)
+    assert_type(photos.watch(interval_s=1), honeydew.LiveView)
+    photos.map("classify", ["a"], progress=True)
+    photos.start_workers(Classifier, "weights", replace=True)
+
+
 async def waiting(photos: honeydew.Queue) -> None:
     assert_type(await photos.submit(Classifier.classify, b"photo"), str)
