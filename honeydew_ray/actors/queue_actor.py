@@ -137,6 +137,9 @@ class QueueActor:
     async def page(self, query: Query, cursor: Any, limit: int) -> Page:
         return await (await self._core()).page(query, cursor, limit)
 
+    async def listing(self, query: Query, cursor: Any, limit: int) -> Page:
+        return await (await self._core()).listing(query, cursor, limit)
+
     # -- the queue -----------------------------------------------------------------------------
 
     async def status(self) -> QueueStatus:
