@@ -48,8 +48,8 @@ class StoreDriver:
     def enqueue(self, *jobs: JobRecord) -> list[bool]:
         return list(self._run(self.store.enqueue(jobs)))
 
-    def reserve(self, n: int = 1, now: float = 0.0, only: JobId | None = None) -> Reserved:
-        return self._run(self.store.reserve(n, now, only))
+    def reserve(self, n: int = 1, now: float = 0.0, only: JobId | None = None, abandoned: bool = False) -> Reserved:
+        return self._run(self.store.reserve(n, now, only, abandoned))
 
     def claim(self, n: int = 1, now: float = 0.0, only: JobId | None = None) -> list[JobRecord]:
         """The jobs that `reserve` claims."""

@@ -96,6 +96,7 @@ STEPS_BACK: list[Callable[[JobRecord, float], JobRecord]] = [
     lambda job, now: lifecycle.retried(job, FAILURE, now, 2.0, None),
     lambda job, now: lifecycle.redelivered(job, LOST),
     lifecycle.gave_back,
+    lifecycle.revived,
     lambda job, now: lifecycle.abandoned(job, FAILURE, now),
 ]
 
@@ -141,6 +142,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.pass_time(self.now)
         job = self.model.jobs.get(job_id)
         self._reserve([job] if job is not None and job.state in (PENDING, DELAYED) else [], 1, job_id)
+
+    @precondition(lambda self: self.model.of(ABANDONED))
+    @rule(job_id=IDS)
+    def reserve_a_dead_one(self, job_id: str) -> None:
+        self.model.pass_time(self.now)
+        job = self.model.jobs.get(job_id)
+        self._reserve([job] if job is not None and job.state is ABANDONED else [], 1, job_id, abandoned=True)
 
     @precondition(lambda self: self.model.of(RUNNING))
     @rule(data=st.data(), step=st.sampled_from(LAST_STEPS))
@@ -254,8 +262,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.incarnations.add(driver.opened.incarnation)
         return driver
 
-    def _reserve(self, expected: list[ModelJob], n: int, only: str | None) -> None:
-        reserved = self.store.reserve(n, self.now, only)
+    def _reserve(self, expected: list[ModelJob], n: int, only: str | None, abandoned: bool = False) -> None:
+        reserved = self.store.reserve(n, self.now, only, abandoned)
         assert [job.id for job in reserved.jobs] == [job.record.id for job in expected]
         for job, given in zip(expected, reserved.jobs, strict=True):
             assert given.incarnation.startswith(self.store.opened.incarnation)
