@@ -47,6 +47,7 @@ from honeydew_ray.failure_modes.move import Move
 from honeydew_ray.failure_modes.retry import Retry
 from honeydew_ray.job import CancelOutcome, JobRecord, JobState
 from honeydew_ray.job_handle import Job
+from honeydew_ray.live import LiveView
 from honeydew_ray.metrics import Metrics
 from honeydew_ray.progress import NotInJob, current_worker, progress
 from honeydew_ray.queue import Queue, Submitter, get_queue, queues, start_queue
@@ -71,7 +72,7 @@ __all__ = [
     "LRU", "MRU", "Abandon", "CancelOutcome", "Clock", "Decision", "Discard", "Dispatcher", "EnqueueUncertain", "Event",
     "EventKind", "EventStream", "ExponentialRetry", "Failure", "FailureMode", "HoneydewError", "InvalidTransition", "Job",
     "JobAbandoned", "JobCancelled", "JobFailed", "JobFuture", "JobInProgress", "JobMoved", "JobNotFound", "JobRecord",
-    "JobState", "LRUNode", "Locality", "Log", "LogEvents", "MemoryStore", "Metrics", "Move", "MoveTo", "NotInJob",
+    "JobState", "LRUNode", "LiveView", "Locality", "Log", "LogEvents", "MemoryStore", "Metrics", "Move", "MoveTo", "NotInJob",
     "PayloadError", "PollStore", "Queue", "QueueAlreadyStarted", "QueueExecutor", "QueueFull", "QueueLost", "QueueNotFound",
     "QueueStatus", "QueueSuspended", "ReplyNotRequested", "Requeue", "Retry", "SQLiteStore", "Store", "StoreDamaged",
     "StoreError", "StoreInUse", "StoreUnreachable", "Submitter", "Subscriber", "SuccessMode", "Timeline", "UnknownMethod",

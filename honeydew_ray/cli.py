@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,27 +13,50 @@ _ABSENT = "the command honeydew needs {name}, which is not installed: pip instal
 
 
 def main() -> None:
-    """Run the command with the arguments of the process."""
+    """Run the command with the arguments of the process; an error is one line on standard error, and exit status 1."""
     try:
-        build_app()()
+        app = build_app()
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich"):
             raise
         sys.exit(_ABSENT.format(name=error.name))
+    try:
+        app(prog_name="honeydew")
+    except BrokenPipeError:  # whoever read the output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(explain(error))
+
+
+def explain(error: Exception) -> str:
+    """The line for an error that a person may meet with; raises any other."""
+    from honeydew_ray.actors.cluster import ClusterNotFound
+    from honeydew_ray.errors import HoneydewError
+    from honeydew_ray.plain import printable
+
+    if not isinstance(error, (HoneydewError, TimeoutError, ValueError)):
+        raise error
+    hint = ""
+    if isinstance(error, ClusterNotFound):
+        hint = ("\nStart one with: ray start --head; or say where one runs: honeydew --address HOST:PORT ..., or RAY_ADDRESS."
+                "\nTo see Honeydew at work on a Ray of its own: honeydew demo")
+    return f"honeydew: {printable(str(error), 4000, keep=chr(10))}{hint}"
 
 
 def build_app() -> typer.Typer:
     """The command and its subcommands. Raises ``ModuleNotFoundError`` without the extra ``cli``."""
     import typer
 
-    app = typer.Typer(help="Honeydew on Ray: a job queue and worker pool.", no_args_is_help=True, add_completion=False)
-    app.callback()(_honeydew)
-    app.command()(demo)
+    from honeydew_ray import commands
+
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.callback()(commands.connect)
+    for command in (*commands.COMMANDS, demo):
+        app.command()(command)
     return app
-
-
-def _honeydew() -> None:
-    """Honeydew on Ray: a job queue and worker pool."""
 
 
 def demo(workers: int = 0) -> None:

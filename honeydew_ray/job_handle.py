@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar, cast
 
-from honeydew_ray import payload
+from honeydew_ray import cards, payload, views
 from honeydew_ray.actors.client import QueueClient, Waiter, settled
 from honeydew_ray.errors import JobAbandoned, JobCancelled, JobFailed, JobMoved, JobNotFound, QueueLost, ReplyNotRequested
 from honeydew_ray.failure import Failure
@@ -14,6 +14,7 @@ from honeydew_ray.stores.base import Page, Query
 
 T = TypeVar("T")
 
+_LOOK_TIMEOUT_S = 5.0  # a display is better without an answer than late
 _MISSING: Any = object()
 _FINAL = frozenset({JobState.DONE, JobState.ABANDONED, JobState.MOVED, JobState.CANCELLED})
 
@@ -36,6 +37,15 @@ class Job(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Job {self._id} of queue {self.queue!r}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            snapshot = self._snapshot(_LOOK_TIMEOUT_S)
+            page: Page = self._client.call("listing", Query(ids=[self._id]), None, 1, timeout_s=_LOOK_TIMEOUT_S)
+            record = page.jobs[0] if page.jobs else None
+        except Exception as error:  # a display must not fail; the queue may be gone
+            return cards.gone_card(f"job {views.id_text(self._id)} of queue {self.queue}", error).html
+        return cards.job_card(self.queue, snapshot, record).html
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self._client, self._id, self._reply)
@@ -67,16 +77,50 @@ class Job(Generic[T]):
         Waits for ever, or ``timeout`` seconds. Raises `JobAbandoned` or `JobMoved` (both
         `JobFailed`), `JobCancelled`, `QueueLost` if the queue died and kept nothing, `JobNotFound`
         if the queue no longer keeps the result, `ReplyNotRequested`, or the builtin `TimeoutError`.
+
+        >>> photos.submit("classify", "img1.png").result(timeout=30)
+        'a cat'
+        >>> photos.submit("classify", None).result(timeout=30)
+        Traceback (most recent call last):
+        ...
+        honeydew_ray.errors.JobAbandoned: job ... failed after 1 attempt(s): exception: ValueError: no photo
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(f"job {self._id} of queue {self.queue!r} has not ended within {timeout:g} s")
+        return self._outcome(self._follow())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the job has ended, well or not; False if ``timeout`` seconds pass first. Raises as `result` does before the end.
+
+        An interrupt (Ctrl-C, a notebook's stop button) ends the waiting only, and says how to find the job again.
         """
         waiter = self._follow()
-        if not self._client.wait(waiter, timeout):
-            raise TimeoutError(f"job {self._id} of queue {self.queue!r} has not ended within {timeout:g} s")
-        return self._outcome(waiter)
+        try:
+            return self._client.wait(waiter, timeout)
+        except KeyboardInterrupt:
+            again = f'honeydew.get_queue("{self.queue}").job({self._id!r})'
+            raise KeyboardInterrupt(f"job {self._id} of queue {self.queue!r} goes on; {again} finds it again") from None
 
     def __await__(self) -> Generator[Any, None, T]:
         waiter = self._follow()
         yield from settled(self._client, waiter).__await__()
         return self._outcome(waiter)
+
+    @staticmethod
+    def follow_all(jobs: Sequence[Job[Any]]) -> None:
+        """Have the queues send the ends of these jobs, a thousand to a call, so that waiting for each costs no call of its own.
+
+        Raises `JobNotFound` and `ReplyNotRequested`.
+        """
+        strangers: dict[QueueClient, list[Job[Any]]] = {}
+        for job in jobs:
+            if job._waiter is None and job._reply:
+                strangers.setdefault(job._client, []).append(job)
+            else:
+                job._follow()
+        for client, theirs in strangers.items():
+            for job, waiter in zip(theirs, client.follow_all([job.id for job in theirs]), strict=True):
+                job._waiter = waiter
 
     def done(self) -> bool:
         """Whether the job has ended, well or not. Raises `JobNotFound` if its queue does not know it any more."""
@@ -92,7 +136,11 @@ class Job(Generic[T]):
 
     @property
     def state(self) -> JobState:
-        """Where the job is now. Raises `JobNotFound` if its queue does not know it any more."""
+        """Where the job is now. Raises `JobNotFound` if its queue does not know it any more.
+
+        >>> print(photos.options(delay_s=3600).submit("classify", "img3.png").state)
+        delayed
+        """
         return self._snapshot().state
 
     @property
@@ -107,7 +155,14 @@ class Job(Generic[T]):
 
     @property
     def last_error(self) -> Failure | None:
-        """How the last attempt that did not succeed ended; None if there was none."""
+        """How the last attempt that did not succeed ended; None if there was none.
+
+        >>> job = photos.submit("classify", None)
+        >>> job.wait(30)
+        True
+        >>> job.last_error.class_name
+        'ValueError'
+        """
         return self._snapshot().last_error
 
     @property
@@ -152,6 +207,10 @@ class Job(Generic[T]):
 
         One that runs is left alone, ``IN_PROGRESS``, unless ``running=True``: then its worker is
         killed and replaced. ``NOT_FOUND``: it has ended, or was never here.
+
+        >>> job = photos.options(delay_s=3600).submit("classify", "img4.png")
+        >>> print(job.cancel(), job.cancel())
+        cancelled not_found
         """
         return self._client.call("cancel", self._id, running, timeout_s=None)
 
@@ -188,9 +247,9 @@ class Job(Generic[T]):
     def _ended(self) -> JobSnapshot | None:
         return None if self._waiter is None else self._waiter.end
 
-    def _snapshot(self) -> JobSnapshot:
+    def _snapshot(self, timeout_s: float = 60.0) -> JobSnapshot:
         ended = self._ended()
-        snapshot: JobSnapshot | None = ended if ended is not None else self._client.call("describe", self._id)
+        snapshot: JobSnapshot | None = ended if ended is not None else self._client.call("describe", self._id, timeout_s=timeout_s)
         if snapshot is not None:
             return snapshot
         ended = self._ended()  # it may have ended meanwhile, and its end be on its way

@@ -99,6 +99,9 @@ def progress(value: Any) -> None:
     them are shown as they are, anything else by its ``repr``, at most 4096 characters. As cheap as
     it is often: it is sent at most ten times a second, the latest value last. Outside a job it
     does nothing, so that a job's code can be run by itself.
+
+    >>> for number in range(3):
+    ...     progress(f"downloaded {number + 1}/3")
     """
     job = _running_here.get() or _running
     if job is not None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import length_hint
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
+from honeydew_ray import cards
 from honeydew_ray.actors import client, cluster, names, queue_actor
 from honeydew_ray.actors.client import QueueClient, client_of
 from honeydew_ray.actors.cluster import NameTaken
@@ -21,8 +23,11 @@ from honeydew_ray.events import EventKind, expect_kinds
 from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.job import JobId, JobRecord, JobState
+from honeydew_ray.job_bar import wait_with_bar
 from honeydew_ray.job_handle import Job
 from honeydew_ray.judge import NodeLoss
+from honeydew_ray.live import LiveView
+from honeydew_ray.progress_bar import with_bar
 from honeydew_ray.queue_core import QueuePolicy
 from honeydew_ray.shipper import Sent, Shipper, SubmitOptions
 from honeydew_ray.status import QueueStatus
@@ -40,6 +45,7 @@ R = TypeVar("R")
 _CHUNK = 500
 _PAGE = 1000
 _STOP_TIMEOUT_S = 60.0
+_LOOK_TIMEOUT_S = 5.0
 _GRACE_S = 5.0
 
 
@@ -64,6 +70,11 @@ class Submitter:
         (``Classifier.classify``), or a function. Raises, with nothing enqueued: `PayloadError` if an
         argument cannot be pickled, `UnknownMethod`, `QueueNotFound`, `QueueFull`. Raises `EnqueueUncertain`,
         with the job's handle, if the queue did not answer within ``submit_timeout_s``.
+
+        >>> photos.submit("classify", "img1.png").result(timeout=30)
+        'a cat'
+        >>> photos.submit(len, "img1.png").result()
+        8
         """
         return self._enqueue(task_of(task), [(args, kwargs)])[0]
 
@@ -72,6 +83,10 @@ class Submitter:
 
         One call to the queue carries 500 jobs. Returns their handles in order; raises as `submit`
         does, at the first chunk that fails.
+
+        >>> jobs = photos.submit_many("classify", ["img1.png", "img2.png"])
+        >>> [job.result() for job in jobs]
+        ['a cat', 'a dog']
         """
         self._refuse_one_id("submit_many")
         jobs: list[Job[Any]] = []
@@ -87,15 +102,20 @@ class Submitter:
             ahead = sent
         return jobs if ahead is None else jobs + ahead.confirmed()
 
-    def map(self, task: Any, /, *iterables: Iterable[Any], window: int = 2000) -> Iterator[Any]:
+    def map(self, task: Any, /, *iterables: Iterable[Any], window: int = 2000, progress: bool = False) -> Iterator[Any]:
         """The results of one job for each item, in order, as they come.
 
         Submits as you consume: at most ``window`` jobs are ahead of you, so the iterables may be
         endless. A job that fails raises at its turn, as `Job.result` does; those after it run on.
+        ``progress=True`` shows a bar that fills as you consume. An interrupt leaves the jobs running, and says how to find them.
+
+        >>> list(photos.map("classify", ["img1.png", "img2.png"]))
+        ['a cat', 'a dog']
         """
         expect_count("map", "window", window, least=1)
         self._refuse_one_id("map")
-        return self._map(task_of(task), iterables, window)
+        results = self._map(task_of(task), iterables, window)
+        return with_bar(self._client.queue, results, _length(iterables)) if progress else results
 
     def _chunk(self) -> int:
         """How many jobs go in one call: no more than a queue with a bound could take."""
@@ -116,7 +136,14 @@ class Submitter:
                 ahead.extend(self._enqueue(task, chunk) if chunk else ())
             if not ahead:
                 return
-            yield ahead.popleft().result()
+            yield self._next_result(ahead, task)
+
+    def _next_result(self, ahead: deque[Job[Any]], task: Task) -> Any:
+        try:
+            return ahead.popleft().result()
+        except KeyboardInterrupt:
+            again = f'honeydew.get_queue("{self._client.queue}").filter(method="{task.name}")'
+            raise KeyboardInterrupt(f"the jobs submitted so far go on; {again} lists those that wait or run") from None
 
     def _enqueue(self, task: Task, calls: list[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> list[Job[Any]]:
         return self._send(task, calls).confirmed()
@@ -133,6 +160,12 @@ class Queue(Submitter):
 
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            return self._client.call("status", timeout_s=_LOOK_TIMEOUT_S)._repr_html_()
+        except Exception as error:  # a display must not fail; the queue may be gone
+            return cards.gone_card(f"queue {self.name}", error).html
 
     def __reduce__(self) -> tuple[Any, ...]:
         return get_queue, (self.name,)
@@ -153,11 +186,20 @@ class Queue(Submitter):
         id of your own; two jobs of one id are one job. ``submit_timeout_s``: how long ``submit``
         tries to reach the queue, and waits for room in one that is full, before it raises `QueueFull`;
         ``when_full="raise"``: it does not wait for room.
+
+        >>> job = photos.options(job_id="order-17", priority=5, timeout_s=60).submit("classify", "img1.png")
+        >>> photos.options(job_id="order-17").submit("classify", "img1.png") == job
+        True
         """
         return Submitter(self._client, SubmitOptions(delay_s, priority, timeout_s, reply, job_id, submit_timeout_s, when_full))
 
     def job(self, job_id: JobId) -> Job[Any]:
-        """A handle on a job by its id, whoever submitted it."""
+        """A handle on a job by its id, whoever submitted it.
+
+        >>> id = photos.submit("classify", "img2.png").id
+        >>> photos.job(id).result()
+        'a dog'
+        """
         return Job(self._client, job_id)
 
     def filter(self, predicate: Callable[[JobRecord], object] | str | Any = None, *, method: str | None = None,
@@ -166,6 +208,10 @@ class Queue(Submitter):
 
         ``predicate`` is called in this process, with each job's id, method, args, state and the rest. It may also be a state's name
         ("abandoned"), or, for a queue that is a table, "stale" or an expression of SQLAlchemy, which the database then looks up.
+
+        >>> later = photos.options(delay_s=3600).submit("classify", "img9.png")
+        >>> photos.filter(lambda job: job.args[0] == "img9.png") == photos.filter(state="delayed") == [later]
+        True
         """
         where = None
         if is_expression(predicate):
@@ -186,8 +232,36 @@ class Queue(Submitter):
         self._client.call("wake")
 
     def status(self) -> QueueStatus:
-        """Counts of jobs by state, and what each worker is doing, at this moment."""
+        """Counts of jobs by state, and what each worker is doing, at this moment.
+
+        >>> photos.status().store
+        'MemoryStore'
+        >>> [worker.group for worker in photos.status().workers]
+        ['default']
+        """
         return self._client.call("status")
+
+    def watch(self, interval_s: float = 0.5, seconds: float | None = None) -> LiveView:
+        """A live view for a notebook: depth, pace, workers and what each is doing, until it is stopped or the queue is gone.
+
+        Looks every ``interval_s`` seconds, in a thread of its own; ``seconds`` ends it by itself. Needs the extra ``notebook``.
+        """
+        expect_seconds("watch", "interval_s", interval_s, positive=True)
+        if seconds is not None:
+            expect_seconds("watch", "seconds", seconds)
+        return LiveView(self.name, lambda: self._client.call("status", timeout_s=_LOOK_TIMEOUT_S), interval_s, seconds)
+
+    def progress_bar(self, jobs: Iterable[Job[Any]]) -> None:
+        """Wait until all these jobs have ended, well or not, with a bar that fills meanwhile; their results are theirs to ask for.
+
+        An interrupt (Ctrl-C, a notebook's stop button) leaves them running.
+
+        >>> jobs = photos.submit_many("classify", ["img1.png", "img2.png"])
+        >>> photos.progress_bar(jobs)
+        >>> all(job.done() for job in jobs)
+        True
+        """
+        wait_with_bar(self.name, list(jobs))
 
     def events(self, *, history: bool = False, follow: bool = True, kinds: Iterable[EventKind | str] = ()) -> EventStream:
         """What happens in this queue, from now on, as it happens: ``for event in queue.events(): print(event)``.
@@ -200,7 +274,13 @@ class Queue(Submitter):
         return EventStream(self._client, history=history, follow=follow, kinds=expect_kinds("events", kinds))
 
     def suspend(self) -> None:
-        """Stop handing out jobs. On return nothing more can start; what runs, runs on."""
+        """Stop handing out jobs. On return nothing more can start; what runs, runs on.
+
+        >>> photos.suspend()
+        >>> photos.status().suspended
+        True
+        >>> photos.resume()
+        """
         self._client.call("suspend", timeout_s=None)
 
     def resume(self) -> None:
@@ -290,6 +370,11 @@ def start_queue(
     ``events_kept`` events, about 250 bytes each, are kept for whoever reads them (0: none, and nobody is told).
     ``ray_options`` places the queue's actor; without them a store whose files only this node can
     reach keeps the queue on this node, where Ray restarts it. Raises `QueueAlreadyStarted`, or what the store raises.
+
+    >>> start_queue("photos")
+    Traceback (most recent call last):
+    ...
+    honeydew_ray.errors.QueueAlreadyStarted: queue 'photos' runs already; get_queue("photos") finds it
     """
     expect_name("start_queue", "name", name)
     _expect("store", store, Store, "MemoryStore()")
@@ -322,14 +407,22 @@ def start_queue(
 
 
 def get_queue(name: str) -> Queue:
-    """A handle on a queue that runs in the cluster; raises `QueueNotFound`."""
+    """A handle on a queue that runs in the cluster; raises `QueueNotFound`.
+
+    >>> get_queue("photos")
+    <Queue 'photos'>
+    """
     expect_name("get_queue", "name", name)
     cluster.connect()
     return Queue(client_of(name))
 
 
 def queues() -> list[str]:
-    """The names of the queues that run in the cluster."""
+    """The names of the queues that run in the cluster.
+
+    >>> "photos" in queues()
+    True
+    """
     cluster.connect()
     return names.queues_among(cluster.actor_names())
 
@@ -338,6 +431,13 @@ def _expect(what: str, value: object, family: type, example: str) -> None:
     if value is not None and not isinstance(value, family):
         hint = f"an instance of {family.__name__}, not the class" if isinstance(value, type) else f"an instance of {family.__name__}"
         raise refuse_type("start_queue", what, value, hint, f"{what}={example}")
+
+
+def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    """How many calls there will be, if all that decide it say so."""
+    lengths = [length_hint(iterable, -1) for iterable in iterables]
+    known = [length for length in lengths if length >= 0]
+    return min(known) if len(known) == len(lengths) and known else None
 
 
 def _expect_subscribers(subscribers: Iterable[Subscriber]) -> tuple[Subscriber, ...]:

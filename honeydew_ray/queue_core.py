@@ -206,6 +206,7 @@ class QueueCore:
         return QueueStatus(
             self.name, counts.pending, counts.delayed, counts.in_progress, counts.abandoned, self.suspended,
             type(self._store).__name__, self.workforce.statuses(), stale=counts.stale, trouble=trouble or self._store.trouble,
+            succeeded=self.floor.settlement.succeeded, failed=self.floor.settlement.failed,
         )
 
     async def _ready(self) -> None:

@@ -50,6 +50,7 @@ class Settlement:
                  mailbox: Mailbox, background: Background, events: EventLog, tell_success: Callable[[JobRecord], None] | None) -> None:
         self.monitors: dict[JobId, JobMonitor] = {}
         self.emptied = asyncio.Event()
+        self.succeeded = self.failed = 0  # attempts, since the queue was opened
         self._store = store
         self._transport = transport
         self._judge = judge
@@ -147,6 +148,8 @@ class Settlement:
     def _concluded(self, conclusion: _Conclusion) -> None:
         record, monitor, frees, unwatched, ran_s = conclusion
         self._called_off.discard(record.id)
+        self.succeeded += record.state is JobState.DONE
+        self.failed += monitor is not None and record.last_error is not monitor.job.last_error
         if record.state is JobState.DONE and self._tell_success is not None:
             self._tell_success(record)
         if monitor is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from honeydew_ray import cards
 from honeydew_ray.job import JobId
 
 
@@ -44,6 +45,12 @@ class QueueStatus:
 
     ``stale`` counts, in a table, the jobs whose queue was lost, which are in progress no more; ``trouble`` says what keeps the store
     from working at the moment: then the counts are those last seen.
+    ``succeeded`` and ``failed`` count attempts since that process started; an attempt whose worker died has failed too.
+
+    >>> busy = WorkerStatus("photos/default/0-1a", "n1", WorkerState.BUSY, "j1", "2/5")
+    >>> print(QueueStatus("photos", 3, 1, 1, 0, False, "MemoryStore", [busy]))
+    queue 'photos' (MemoryStore), running: 3 pending, 1 delayed, 1 in progress, 0 abandoned
+      photos/default/0-1a: busy j1 '2/5'
     """
 
     name: str
@@ -57,6 +64,11 @@ class QueueStatus:
     pid: int | None = None
     stale: int = 0
     trouble: str | None = None
+    succeeded: int = 0
+    failed: int = 0
+
+    def _repr_html_(self) -> str:
+        return cards.status_card(self).html
 
     def __str__(self) -> str:
         state = "suspended" if self.suspended else "running"

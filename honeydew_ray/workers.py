@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from honeydew_ray import payload
@@ -14,7 +15,7 @@ from honeydew_ray.actors.runner import has_async_methods
 from honeydew_ray.actors.worker_actor import WorkerSpec
 from honeydew_ray.actors.worker_group import GroupSpec
 from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse, refuse_type
-from honeydew_ray.errors import WorkersAlreadyStarted
+from honeydew_ray.errors import WorkersAlreadyStarted, WorkersNotFound
 from honeydew_ray.plan_arguments import plan_of
 
 _RESERVED_OPTIONS = frozenset({
@@ -40,6 +41,7 @@ def start_workers(
     rebuild: Literal["always", "never"] | None = None,
     prefetch: Literal[1, "auto"] = 1,
     concurrency: int = 1,
+    replace: bool = False,
     **kwargs: Any,
 ) -> None:
     """Start workers for a queue, which need not run yet; returns before they are ready.
@@ -75,6 +77,12 @@ def start_workers(
     exceeds its time is stopped by a ``CancelledError`` where it waits; a worker that goes on with it
     for 5 s is killed.
 
+    ``replace=True``: if the group runs already, stop it as `stop_workers` does and start it anew; so a
+    notebook's cell can be run again after its class was changed, and the new class is used.
+
+    >>> start_workers("photos", Classifier, num=1, group="more", ray_options={"num_cpus": 0.5})
+    >>> stop_workers("photos", "more")
+
     Raises `WorkersAlreadyStarted`; `PayloadError` if the class or its arguments cannot be pickled;
     `TypeError` if the arguments do not fit ``__init__``.
     """
@@ -86,6 +94,8 @@ def start_workers(
     if prefetch not in (1, "auto"):
         raise refuse("start_workers", "prefetch", prefetch, '1 or "auto"', 'prefetch="auto"')
     expect_count("start_workers", "concurrency", concurrency, least=1)
+    if not isinstance(replace, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise refuse("start_workers", "replace", replace, "True or False", "replace=True")
     if prefetch == "auto" and concurrency > 1:
         expected = "1 with a concurrency above 1, as jobs that run at once are sent one by one"
         raise refuse("start_workers", "prefetch", prefetch, expected, "concurrency=1")
@@ -98,7 +108,7 @@ def start_workers(
     cluster.connect()
     if num is None and num_per_node is None:
         free = cluster.free_cpus()
-        plan = replace(plan, least=free, most=free)
+        plan = dataclasses.replace(plan, least=free, most=free)
     spec = GroupSpec(
         queue=name,
         group=group,
@@ -114,12 +124,20 @@ def start_workers(
         ray_options=options,
         prefetch=prefetch == "auto",
     )
+    worker_group.start(_create(spec, replace))
+
+
+def _create(spec: GroupSpec, replace: bool) -> Any:
     try:
-        actor = worker_group.create(spec)
-    except NameTaken:
+        return worker_group.create(spec)
+    except NameTaken:  # known only after everything else about the new group was found to be in order
+        if replace:
+            with contextlib.suppress(WorkersNotFound):  # it stopped meanwhile
+                stop_workers(spec.queue, spec.group)
+            return _create(spec, replace=False)
         raise WorkersAlreadyStarted(
-            f"worker group {group!r} of queue {name!r} runs already; stop it with stop_workers, or name another group") from None
-    worker_group.start(actor)
+            f"worker group {spec.group!r} of queue {spec.queue!r} runs already; replace=True starts it anew, "
+            "stop_workers stops it, group= names another") from None
 
 
 def stop_workers(name: str, group: str = "default") -> None:
@@ -135,7 +153,11 @@ def stop_workers(name: str, group: str = "default") -> None:
 
 
 def workers() -> list[str]:
-    """The names of the queues that workers were started for."""
+    """The names of the queues that workers were started for.
+
+    >>> "photos" in workers()
+    True
+    """
     cluster.connect()
     return sorted({queue for queue, _ in names.groups_among(cluster.actor_names())})
 

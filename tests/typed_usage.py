@@ -40,6 +40,12 @@ def tables(table: sa.Table) -> None:
 
 
 def looking(photos: honeydew.Queue) -> None:
+    jobs = photos.submit_many("classify", ["a", "b"])
+    photos.progress_bar(jobs)
+    assert_type(jobs[0].wait(5), bool)
+    assert_type(photos.watch(interval_s=1), honeydew.LiveView)
+    photos.map("classify", ["a"], progress=True)
+    photos.start_workers(Classifier, "weights", replace=True)
     for event in photos.events(kinds=["failed", honeydew.EventKind.MOVED]):
         assert_type(event, honeydew.Event)
         assert_type(event.failure, honeydew.Failure | None)

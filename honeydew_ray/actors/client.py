@@ -25,6 +25,7 @@ from honeydew_ray.event_log import EventPage
 from honeydew_ray.job import JobId, JobSnapshot
 
 _PATIENCE_S = 30.0
+_EXPECT_MANY = 1000
 _RETRY_S = 0.1
 _CALL_TIMEOUT_S = 60.0
 _FINISH_S = 5.0
@@ -112,7 +113,7 @@ class QueueClient:
         self.queue = queue
         self.actor = actor
         self.id = uuid.uuid4().hex[:16]
-        self._durable = info.durable
+        self.durable = info.durable
         self.max_pending = info.max_pending
         self._incarnation = info.incarnation
         self._waiters: weakref.WeakValueDictionary[JobId, Waiter] = weakref.WeakValueDictionary()
@@ -192,6 +193,19 @@ class QueueClient:
             raise JobNotFound(f"queue {self.queue!r} does not know job {job_id}, or no longer keeps its result")
         waiter.incarnation = self._incarnation
         return waiter
+
+    def follow_all(self, job_ids: Sequence[JobId]) -> list[Waiter]:
+        """A waiter for each of these jobs, as `follow` makes them, with a call for every thousand."""
+        waiters = [self._waiters.get(job_id) for job_id in job_ids]
+        strangers = [job_id for job_id, waiter in zip(job_ids, waiters, strict=True) if waiter is None]
+        made = {job_id: self.expect(job_id) for job_id in strangers}
+        for start_at in range(0, len(strangers), _EXPECT_MANY):
+            missing = self.call("expect", strangers[start_at : start_at + _EXPECT_MANY], self.id)
+            if missing:
+                raise JobNotFound(f"queue {self.queue!r} does not know {len(missing)} of the jobs, such as {missing[0]}, any more")
+        for waiter in made.values():
+            waiter.incarnation = self._incarnation
+        return [made[job_id] if waiter is None else waiter for job_id, waiter in zip(job_ids, waiters, strict=True)]
 
     def expect_again(self, job_id: JobId) -> None:
         """The job is back in line: whoever in this process knows its end waits for the next one."""
@@ -311,7 +325,7 @@ class QueueClient:
     def _queue_restarted(self, incarnation: str) -> None:
         """A durable queue still has the jobs, so ask again; a memory queue has lost those it took before."""
         self._incarnation = incarnation
-        if self._durable:
+        if self.durable:
             self._ask_again()
             return
         lost = [waiter for _, waiter in self._open_waiters() if waiter.incarnation not in (None, incarnation)]
@@ -354,7 +368,7 @@ class QueueClient:
         return QueueNotFound(f"queue {self.queue!r} is gone; {self._what_is_left()}")
 
     def _what_is_left(self) -> str:
-        if self._durable:
+        if self.durable:
             again = f'start_queue("{self.queue}", store=...)'
             return f"its store keeps its jobs: {again}, where the store can be reached, carries on with them, and its job(id) finds each"
         return f'its store kept nothing; start_queue("{self.queue}") begins anew'
@@ -381,15 +395,15 @@ _clients: dict[tuple[str, str], QueueClient] = {}  # by Ray job and actor: one m
 _clients_lock = threading.Lock()
 
 
-def client_of(queue: str) -> QueueClient:
-    """This process's client of a queue that runs; raises `QueueNotFound`."""
+def client_of(queue: str, timeout_s: float | None = None) -> QueueClient:
+    """This process's client of a queue that runs; raises `QueueNotFound`, and `TimeoutError` after ``timeout_s`` seconds (None: never)."""
     actor = cluster.find_queue(queue)
     key = (ray.get_runtime_context().get_job_id(), actor._actor_id.hex())  # pyright: ignore
     with _clients_lock:
         client = _clients.get(key)
     if client is None:
         try:
-            info = start(queue, actor)
+            info = start(queue, actor, timeout_s)
         except HoneydewError:  # its store does not open: the handle can still stop it, and each call says why
             info = QueueInfo("", durable=True)
         with _clients_lock:
@@ -397,12 +411,14 @@ def client_of(queue: str) -> QueueClient:
     return client
 
 
-def start(queue: str, actor: Any) -> QueueInfo:
+def start(queue: str, actor: Any, timeout_s: float | None = None) -> QueueInfo:
     """Have a queue open its store, if it has not yet."""
     deadline = time.monotonic() + _CALL_TIMEOUT_S
     while True:
         try:
-            return ray.get(actor.start.remote())
+            return ray.get(actor.start.remote(), timeout=timeout_s)
+        except GetTimeoutError:
+            raise TimeoutError(f"queue {queue!r} did not answer within {timeout_s:g} s") from None
         except RayTaskError as error:
             raise unwrapped(error) from None
         except RayError as error:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+import socket
 import time
 import warnings
 from collections.abc import Generator
@@ -10,6 +13,8 @@ from typing import Any, cast
 
 import ray
 import ray._private.worker
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.services import canonicalize_bootstrap_address
 from ray.experimental import internal_kv
 from ray.util import list_named_actors  # pyright: ignore[reportUnknownVariableType]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -18,6 +23,7 @@ from honeydew_ray.actors import names
 from honeydew_ray.errors import HoneydewError, QueueNotFound, WorkersNotFound
 
 _GONE_TIMEOUT_S = 30.0
+_REACH_S = 5.0
 
 
 def connect(address: str | None = None, **init_options: Any) -> bool:
@@ -32,6 +38,57 @@ def connect(address: str | None = None, **init_options: Any) -> bool:
     options: dict[str, Any] = {"log_to_driver": True, **init_options}
     ray.init(address=address, **options)  # pyright: ignore[reportUnknownMemberType]
     return True
+
+
+class ClusterNotFound(HoneydewError):
+    """No Ray cluster runs where it was looked for."""
+
+
+def join(address: str | None = None) -> None:
+    """Connect to a cluster that runs: at ``address``, where ``RAY_ADDRESS`` says, or on this machine; never start one.
+
+    Quiet: nothing that workers print comes here. Raises `ClusterNotFound`.
+    """
+    if ray.is_initialized():
+        return
+    wanted = address or os.environ.get("RAY_ADDRESS") or "auto"
+    if wanted == "local":
+        raise ClusterNotFound('the address is "local", which means a new Ray; give that of one that runs, such as --address 127.0.0.1:6379')
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    _expect_somebody(_on_this_machine() if wanted == "auto" else wanted)
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # as `ray start` does; a cluster that wants one waits for it
+    try:
+        ray.init(address=wanted, log_to_driver=False, logging_level=logging.ERROR)  # pyright: ignore[reportUnknownMemberType]
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterNotFound(f"the Ray cluster at {wanted} could not be joined: {_first_line(error)}") from error
+
+
+def _on_this_machine() -> str:
+    """The address of the cluster that Ray would join here; of one that was not stopped properly, too."""
+    try:
+        return str(canonicalize_bootstrap_address("auto"))
+    except ConnectionError as error:
+        raise ClusterNotFound(f"no Ray cluster was found on this machine: {_first_line(error)}") from None
+
+
+def _expect_somebody(address: str) -> None:
+    """Ray itself tries for a minute to reach an address where nobody listens."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterNotFound(f"no Ray cluster answers at {address}: {_first_line(error)}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def address() -> str:
+    """Where another process finds the cluster that this one is connected to, as ``host:port``."""
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def disconnect() -> None:

@@ -12,7 +12,12 @@ from honeydew_ray.job import JobRecord
 
 @dataclass(frozen=True)
 class Abandon(FailureMode):
-    """A failed job goes to the queue's list of abandoned jobs, and its waiter gets `JobAbandoned`."""
+    """A failed job goes to the queue's list of abandoned jobs, and its waiter gets `JobAbandoned`.
+
+    >>> from honeydew_ray.testing.jobs import make_job
+    >>> Abandon().decide(make_job(), Failure("exit", "WorkerDied", "exit code 1"))
+    Discard()
+    """
 
     def decide(self, job: JobRecord, failure: Failure) -> Decision:
         return Discard()

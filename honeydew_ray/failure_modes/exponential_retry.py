@@ -24,6 +24,11 @@ class ExponentialRetry(FailureMode):
     from 0 to 1, spreads jobs that failed together: a wait is multiplied by a factor between
     ``1 - jitter`` and ``1 + jitter``. The factor comes from a hash of the job's id and its number
     of failures, so the same failure of the same job always gets the same wait.
+
+    >>> from honeydew_ray.testing.jobs import make_job
+    >>> failure = Failure("timeout", "TimeoutError", "no answer")
+    >>> [ExponentialRetry(5).decide(make_job(failures=n), failure).delay_s for n in range(4)]
+    [0.0, 1.0, 3.0, 7.0]
     """
 
     times: int

@@ -13,7 +13,12 @@ from honeydew_ray.job import JobRecord
 
 @dataclass(frozen=True)
 class Move(FailureMode):
-    """A failed job goes to ``queue`` under the same id, and its waiter gets `JobMoved`."""
+    """A failed job goes to ``queue`` under the same id, and its waiter gets `JobMoved`.
+
+    >>> from honeydew_ray.testing.jobs import make_job
+    >>> Move("dead_letters").decide(make_job(), Failure("exit", "WorkerDied", "exit code 1"))
+    MoveTo(queue='dead_letters')
+    """
 
     queue: str
 

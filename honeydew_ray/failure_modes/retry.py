@@ -27,6 +27,15 @@ class Retry(FailureMode):
     With ``fun``, that function decides instead: it returns `Requeue`, with a delay and a note of its
     own, or None to halt, which leaves the job to ``finally_``. ``times`` bounds it if given.
     ``finally_`` counts the same failures: it is asked with the job and failure as they are.
+
+    >>> from honeydew_ray import Move
+    >>> from honeydew_ray.testing.jobs import make_job
+    >>> mode = Retry(times=3, delay_s=5, finally_=Move("dead_letters"))
+    >>> failure = Failure("exception", "OSError", "the disk is full")
+    >>> mode.decide(make_job(failures=2), failure)
+    Requeue(delay_s=5, private=None)
+    >>> mode.decide(make_job(failures=3), failure)
+    MoveTo(queue='dead_letters')
     """
 
     times: int | None = None

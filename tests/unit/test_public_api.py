@@ -10,7 +10,7 @@ InvalidTransition Job JobAbandoned JobCancelled JobFailed JobInProgress JobMoved
 MRU MemoryStore Move MoveTo NotInJob PayloadError Queue QueueAlreadyStarted QueueFull QueueLost QueueNotFound QueueStatus
 QueueSuspended ReplyNotRequested Requeue Retry Store Submitter SuccessMode UnknownMethod WorkerRef WorkerState WorkerStatus
 WorkersAlreadyStarted WorkersNotFound current_worker get_queue progress queues start_queue start_workers stop_workers workers
-JobFuture Locality QueueExecutor SQLiteStore StoreDamaged StoreError StoreInUse executor
+LiveView JobFuture Locality QueueExecutor SQLiteStore StoreDamaged StoreError StoreInUse executor
 PollStore StoreUnreachable add_queue_columns queue_mixin
 Event EventKind EventStream LogEvents Metrics Subscriber Timeline timeline
 """
