@@ -21,6 +21,7 @@ from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobSt
 from honeydew_ray.judge import Judge, NodeLoss
 from honeydew_ray.monitor import Order
 from honeydew_ray.opening import Opening
+from honeydew_ray.outward import outward
 from honeydew_ray.policies import Caller
 from honeydew_ray.replies import Replies
 from honeydew_ray.roster import Load, Roster
@@ -187,6 +188,11 @@ class QueueCore:
         """Some of the jobs that the store holds."""
         await self._ready()
         return await self._mailbox.ask(lambda: self._store.page(query, cursor, limit))
+
+    async def listing(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
+        """A page of jobs for those who only look: nothing in it needs a class of the user's to be read."""
+        page = await self.page(query, cursor, limit)
+        return Page([outward(job) for job in page.jobs], page.cursor)
 
     async def expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
         """Send a client the ends of these jobs; those not known here are returned instead."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from honeydew_ray import lifecycle, plain
+from honeydew_ray import lifecycle
 from honeydew_ray.actors import cluster, names, objects
 from honeydew_ray.actors.ray_transport import RayTransport
 from honeydew_ray.actors.wire import pack, unpack
@@ -68,16 +68,6 @@ class Collected(NamedTuple):
     ends: list[tuple[int, JobSnapshot]]
     closed: bool
     forgotten: bool
-
-
-class Size(NamedTuple):
-    """Stands for bytes that were left out."""
-
-    nbytes: int
-
-    def fetch(self) -> bytes:
-        """There is nothing to fetch."""
-        raise LookupError(f"{self.nbytes} bytes were left out")
 
 
 class QueueInfo(NamedTuple):
@@ -148,9 +138,7 @@ class QueueActor:
         return await (await self._core()).page(query, cursor, limit)
 
     async def listing(self, query: Query, cursor: Any, limit: int) -> Page:
-        """A page of jobs for those who only look: nothing in it needs a class of the user's to be read."""
-        page = await (await self._core()).page(query, cursor, limit)
-        return Page([_outward(job) for job in page.jobs], page.cursor)
+        return await (await self._core()).listing(query, cursor, limit)
 
     # -- the queue -----------------------------------------------------------------------------
 
@@ -293,13 +281,6 @@ def new_job(queue: str, common: Submission, row: Row, owned: Any, now: float) ->
     blank = JobRecord(row.job_id, queue, row.method, Payload(row.data, buffers), row.is_function,
                       common.priority, common.timeout_s, common.client)
     return lifecycle.enqueued(blank, queue, now, common.delay_s)
-
-
-def _outward(job: JobRecord) -> JobRecord:
-    data = job.payload.data if len(job.payload.data) <= plain.MAX_PICKLE_BYTES else b""
-    error = None if job.last_error is None else replace(job.last_error, exception=None)
-    note = None if job.private is None else plain.describe(job.private)
-    return job._replace(payload=Payload(data, (Size(job.payload.nbytes - len(data)),)), private=note, last_error=error, result=None)
 
 
 def _show_log() -> None:
