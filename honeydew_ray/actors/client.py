@@ -160,7 +160,7 @@ class QueueClient:
         with self._changed:
             for waiter in waiters:
                 waiter.incarnation = incarnation
-            if incarnation != self._incarnation and not self._durable:
+            if incarnation != self._incarnation and not self.durable:
                 self._strangers.extend(waiters)
 
     def events(self, incarnation: str | None, after: int, limit: int, patience_s: float) -> EventPage:
