@@ -28,6 +28,8 @@ def status_card(status: QueueStatus, pace: Rates | None = None) -> Markup:
         display.heading(f"queue {status.name}", display.note(status.store), *state),
         display.table([name for name, _ in counts], [[f"{count:,}" for _, count in counts]]),
     ]
+    if status.trouble is not None:
+        parts.append(display.mistake(status.trouble))
     if pace is not None:
         parts.append(_pace(pace))
     parts.append(_workers(status.workers))

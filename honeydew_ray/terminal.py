@@ -56,6 +56,8 @@ def status_view(status: QueueStatus, pace: Rates | None = None, rows: int = _ROW
         f"; {status.succeeded:,} succeeded, ", (f"{status.failed:,} failed", "red" if status.failed else ""),
     )
     parts: list[RenderableType] = [head, counts]
+    if status.trouble is not None:
+        parts.append(Text(printable(status.trouble, 1000), style="red"))
     if pace is not None:
         parts.append(Text.assemble(f"{pace.succeeded:,.1f} jobs/s  ", (pace.sparkline(), "cyan"), _time_left(status, pace)))
     parts.append(_workers_table(status.workers, rows) if status.workers else Text("no workers", style="yellow"))

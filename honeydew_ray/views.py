@@ -17,7 +17,7 @@ def status_view(status: QueueStatus) -> dict[str, Any]:
     return {
         "name": status.name, "store": status.store, "suspended": status.suspended, "pid": status.pid,
         "pending": status.pending, "delayed": status.delayed, "in_progress": status.in_progress, "abandoned": status.abandoned,
-        "succeeded": status.succeeded, "failed": status.failed,
+        "succeeded": status.succeeded, "failed": status.failed, "stale": status.stale, "trouble": status.trouble,
         "workers": [worker_view(worker) for worker in status.workers],
     }
 

@@ -35,7 +35,7 @@ HOSTILE_STATUS = QueueStatus(HOSTILE, 1, 0, 1, 0, True, HOSTILE, [
     worker(0, WorkerState.BUSY, job=HOSTILE, progress=HOSTILE, group=HOSTILE),
     worker(1, WorkerState.FAILED_INIT, error=HOSTILE),
     worker(2, WorkerState.BUSY, job=(HOSTILE, 1), progress={HOSTILE: [HOSTILE]}),
-])
+], trouble=HOSTILE)
 
 
 def hostile_record() -> JobRecord:
@@ -132,6 +132,9 @@ def test_a_status_shows_its_counts_and_the_busy_workers_first() -> None:
         assert "1,234" in text and "suspended" in text and "j1" in text and "3/5" in text
         assert text.index("default/60 (pid 160)") < text.index("default/0 (pid 100)")
         assert "more workers" in text
+    troubled = status(trouble="no way to the database")
+    for text in (rendered(terminal.status_view(troubled)), cards.status_card(troubled).html):
+        assert "no way to the database" in text
     assert "no workers" in rendered(terminal.status_view(status()))
     assert "no workers" in cards.status_card(status()).html
 
