@@ -241,6 +241,28 @@ class Queue(Submitter):
         """
         return self._client.call("status")
 
+    def watch(self, interval_s: float = 0.5, seconds: float | None = None) -> LiveView:
+        """A live view for a notebook: depth, pace, workers and what each is doing, until it is stopped or the queue is gone.
+
+        Looks every ``interval_s`` seconds, in a thread of its own; ``seconds`` ends it by itself. Needs the extra ``notebook``.
+        """
+        expect_seconds("watch", "interval_s", interval_s, positive=True)
+        if seconds is not None:
+            expect_seconds("watch", "seconds", seconds)
+        return LiveView(self.name, lambda: self._client.call("status", timeout_s=_LOOK_TIMEOUT_S), interval_s, seconds)
+
+    def progress_bar(self, jobs: Iterable[Job[Any]]) -> None:
+        """Wait until all these jobs have ended, well or not, with a bar that fills meanwhile; their results are theirs to ask for.
+
+        An interrupt (Ctrl-C, a notebook's stop button) leaves them running.
+
+        >>> jobs = photos.submit_many("classify", ["img1.png", "img2.png"])
+        >>> photos.progress_bar(jobs)
+        >>> all(job.done() for job in jobs)
+        True
+        """
+        wait_with_bar(self.name, list(jobs))
+
     def events(self, *, history: bool = False, follow: bool = True, kinds: Iterable[EventKind | str] = ()) -> EventStream:
         """What happens in this queue, from now on, as it happens: ``for event in queue.events(): print(event)``.
 
@@ -430,6 +452,13 @@ def _expect(what: str, value: object, family: type, example: str) -> None:
     if value is not None and not isinstance(value, family):
         hint = f"an instance of {family.__name__}, not the class" if isinstance(value, type) else f"an instance of {family.__name__}"
         raise refuse_type("start_queue", what, value, hint, f"{what}={example}")
+
+
+def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    """How many calls there will be, if all that decide it say so."""
+    lengths = [length_hint(iterable, -1) for iterable in iterables]
+    known = [length for length in lengths if length >= 0]
+    return min(known) if len(known) == len(lengths) and known else None
 
 
 def _expect_subscribers(subscribers: Iterable[Subscriber]) -> tuple[Subscriber, ...]:

@@ -12,7 +12,6 @@ from typing import Any
 import nbformat
 import pytest
 
-import honeydew_ray as honeydew
 from honeydew_ray.actors import cluster
 from tests.cluster.scripts import ROOT
 
@@ -56,8 +55,6 @@ def _texts(book: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", SAYS)
 def test_the_notebook_runs_from_top_to_bottom(name: str, ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name == "failures" and not hasattr(honeydew, "timeline"):
-        pytest.skip("there is no honeydew.timeline yet")
     monkeypatch.setenv("RAY_ADDRESS", cluster.address())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the client's own making
