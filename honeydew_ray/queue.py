@@ -272,27 +272,6 @@ class Queue(Submitter):
         Raises ``ValueError`` for a kind that does not exist, `QueueNotFound` once the queue is gone.
         """
         return EventStream(self._client, history=history, follow=follow, kinds=expect_kinds("events", kinds))
-    def watch(self, interval_s: float = 0.5, seconds: float | None = None) -> LiveView:
-        """A live view for a notebook: depth, pace, workers and what each is doing, until it is stopped or the queue is gone.
-
-        Looks every ``interval_s`` seconds, in a thread of its own; ``seconds`` ends it by itself. Needs the extra ``notebook``.
-        """
-        expect_seconds("watch", "interval_s", interval_s, positive=True)
-        if seconds is not None:
-            expect_seconds("watch", "seconds", seconds)
-        return LiveView(self.name, lambda: self._client.call("status", timeout_s=_LOOK_TIMEOUT_S), interval_s, seconds)
-
-    def progress_bar(self, jobs: Iterable[Job[Any]]) -> None:
-        """Wait until all these jobs have ended, well or not, with a bar that fills meanwhile; their results are theirs to ask for.
-
-        An interrupt (Ctrl-C, a notebook's stop button) leaves them running.
-
-        >>> jobs = photos.submit_many("classify", ["img1.png", "img2.png"])
-        >>> photos.progress_bar(jobs)
-        >>> all(job.done() for job in jobs)
-        True
-        """
-        wait_with_bar(self.name, list(jobs))
 
     def suspend(self) -> None:
         """Stop handing out jobs. On return nothing more can start; what runs, runs on.
@@ -466,11 +445,6 @@ def _expect_subscribers(subscribers: Iterable[Subscriber]) -> tuple[Subscriber, 
     for subscriber in given:
         _expect("subscribers", subscriber, Subscriber, "[LogEvents()]")
     return given
-def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
-    """How many calls there will be, if all that decide it say so."""
-    lengths = [length_hint(iterable, -1) for iterable in iterables]
-    known = [length for length in lengths if length >= 0]
-    return min(known) if len(known) == len(lengths) and known else None
 
 
 def _chunks(iterables: tuple[Iterable[Any], ...], size: int) -> Iterator[list[tuple[tuple[Any, ...], Mapping[str, Any]]]]:
