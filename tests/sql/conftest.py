@@ -9,8 +9,6 @@ import pytest
 
 from tests.sql.databases import database, stop_servers
 
-pytest_plugins: list[str] = []
-
 
 @pytest.fixture(scope="session", autouse=True)
 def _servers() -> Iterator[None]:
