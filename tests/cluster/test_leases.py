@@ -111,6 +111,11 @@ class Juggler:
         await asyncio.to_thread(started.send)
         await asyncio.Event().wait()
 
+    async def report(self, text: str) -> None:
+        honeydew.progress(text)
+        await asyncio.to_thread(honeydew.progress, f"{text}, from a thread")
+        await asyncio.Event().wait()
+
     async def hold_once(self, path: str, number: int) -> int:
         """Note the start; hold on to the end of the worker at the first."""
         if _mark(path, number) == 1:
@@ -158,6 +163,14 @@ def test_async_jobs_are_stopped_one_by_one(juggler: honeydew.Queue, new_signal: 
     assert juggler.submit("meet", "x", 2).result(timeout=60)
     assert other.result(timeout=60)
     assert juggler.submit("pid").result(timeout=60) == pid, "the worker outlived all of it"
+
+
+def test_jobs_at_once_publish_each_its_own_progress(juggler: honeydew.Queue) -> None:
+    jobs = [juggler.submit("report", text) for text in ("one", "two")]
+    while [job.progress for job in jobs] != ["one, from a thread", "two, from a thread"]:
+        time.sleep(0.02)
+    for job in jobs:
+        assert job.cancel(running=True) is honeydew.CancelOutcome.CANCELLED
 
 
 def test_several_in_hand_when_a_worker_is_killed_all_run_again(juggler: honeydew.Queue, tmp_path: Path) -> None:
