@@ -70,13 +70,14 @@ class PickleStore(Store):
         self._save()
         return answers
 
-    async def reserve(self, n, now, only=None):
+    async def reserve(self, n, now, only=None, abandoned=False):
         for job in self._in(JobState.DELAYED):
             if job.due_at <= now:
                 self._place(lifecycle.became_due(job)._replace(seq=0))
         waiting = self._in(JobState.PENDING)
         if only is not None:
-            waiting = [job for job in waiting + self._in(JobState.DELAYED) if job.id == only]
+            where = self._in(JobState.ABANDONED) if abandoned else waiting + self._in(JobState.DELAYED)
+            waiting = [job for job in where if job.id == only]
         claimed = []
         for job in waiting[:n]:
             self._saved.claims += 1
