@@ -219,3 +219,21 @@ async def test_an_end_that_was_settled_before_the_process_was_lost_is_let_go() -
     assert second.core.floor.monitors == {}
     assert (await second.end(await second.submit("ok", id="later"))).state is JobState.DONE
     assert second.started() == [job_id, "later"]
+
+
+@pytest.mark.parametrize(("shutdown_s", "returns_s"), [(None, 10), (100.0, 10), (3.0, 5)])
+@virtual
+async def test_a_worker_retired_before_it_joins_has_its_time_for_what_an_earlier_process_left_it(
+    shutdown_s: float | None, returns_s: float
+) -> None:
+    first = await durable()
+    began = now()
+    job_id = await first.submit(["sleep 10", "ok"])
+    await asyncio.sleep(1)
+    lost(first)
+    second = await again(first, workers=0)
+    await asyncio.sleep(1)
+    await second.core.retire(["w1"], shutdown_s)
+    assert now() - began == pytest.approx(returns_s, abs=0.1)
+    assert await second.state(job_id) is (JobState.DONE if returns_s == 10 else JobState.PENDING)
+    assert first.rig.killed == ([] if returns_s == 10 else ["w1"])
