@@ -237,3 +237,34 @@ async def test_a_worker_retired_before_it_joins_has_its_time_for_what_an_earlier
     assert now() - began == pytest.approx(returns_s, abs=0.1)
     assert await second.state(job_id) is (JobState.DONE if returns_s == 10 else JobState.PENDING)
     assert first.rig.killed == ([] if returns_s == 10 else ["w1"])
+
+
+@virtual
+async def test_a_worker_found_silent_before_it_is_clear_what_it_holds_has_a_job_in_hand() -> None:
+    first = await durable()
+    job_id = await first.submit(["hang", "ok"])
+    await asyncio.sleep(1)
+    lost(first)
+    second = await again(first)
+    assert await second.core.fence("w1")
+    await second.replace("w1", by="w2")
+    end = await second.end(job_id)
+    assert (end.state, end.attempts) == (JobState.DONE, 2)
+
+
+@virtual
+async def test_a_worker_that_comes_with_a_job_and_has_room_for_more_is_given_one_at_once() -> None:
+    first = Bench(store=DurableStore(), rig=Rig(concurrency=3))
+    first.group.concurrency = 3
+    await first.open(workers=1)
+    await asyncio.sleep(0.01)
+    running = await first.submit("sleep 100")
+    await asyncio.sleep(1)
+    lost(first)
+    await first.store.enqueue([first.job("ok", id="waiting")])
+    second = Bench(store=first.store, rig=first.rig)
+    second.group.concurrency = 3
+    await second.open(workers=1)
+    assert (await second.end("waiting")).state is JobState.DONE
+    assert now() < 2
+    assert (await second.end(running)).attempts == 1

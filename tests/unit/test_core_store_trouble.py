@@ -157,7 +157,7 @@ async def test_whoever_waits_for_a_job_hears_that_it_is_cancelled_though_the_sto
             return outcome
 
     bench = await Bench(store=Failing()).open()
-    job_id = await bench.submit()
+    job_id, _ = await bench.submit_all("ok", "ok")
     with pytest.raises(OSError, match="disk full"):
         await bench.core.cancel(job_id)
     assert [told for _, told in await bench.collect(patience_s=10.0)] == [job_id]
