@@ -198,6 +198,8 @@ async def test_a_claim_that_was_not_committed_is_made_anew_if_a_worker_holds_the
     if not ends:
         first.rig._kept.clear()
     second = await again(first)
+    status = await second.core.status()
+    assert (status.pending, status.in_progress) == ((0, 1) if ends else (1, 0))
     end = await second.end(job_id)
     assert (end.state, end.attempts) == (JobState.DONE, 1)
     assert second.started() == [job_id] * (1 if ends else 2)
@@ -239,15 +241,16 @@ async def test_a_worker_retired_before_it_joins_has_its_time_for_what_an_earlier
     assert first.rig.killed == ([] if returns_s == 10 else ["w1"])
 
 
+@pytest.mark.parametrize("joins", [True, False])
 @virtual
-async def test_a_worker_found_silent_before_it_is_clear_what_it_holds_has_a_job_in_hand() -> None:
+async def test_a_worker_found_silent_before_it_is_clear_what_it_holds_has_a_job_in_hand(joins: bool) -> None:
     first = await durable()
     job_id = await first.submit(["hang", "ok"])
     await asyncio.sleep(1)
     lost(first)
-    second = await again(first)
+    second = await again(first, workers=int(joins))
     assert await second.core.fence("w1")
-    await second.replace("w1", by="w2")
+    await second.group.ready("w2")
     end = await second.end(job_id)
     assert (end.state, end.attempts) == (JobState.DONE, 2)
 
