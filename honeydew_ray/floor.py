@@ -215,11 +215,9 @@ class Floor:
         """A worker is ready: it joins once it runs nothing, or with what an earlier process of the queue left it."""
         await self.reattachment.clear()
         leases = self.reattachment.left_with(worker)
-        if leases:
+        if leases or await self._transport.wait_idle(worker):
             self._workforce.adopt(worker, leases)
-        elif await self._transport.wait_idle(worker):
-            self._workforce.adopt(worker)
-            self.look()
+            self.look()  # one that runs several jobs at once may have room for more
 
 
 def _nobody() -> None:

@@ -58,6 +58,10 @@ async def test_what_cannot_be_moved_stays_and_the_error_says_why() -> None:
     assert await here.ends([running, waiting]) == [JobState.DONE] * 2
     with pytest.raises(JobNotFound):
         await here.core.move(running, "other")
+    dead = await here.submit("raise")
+    await here.end(dead)
+    with pytest.raises(JobNotFound, match="no waiting job"):
+        await here.core.move(dead, "other")
 
 
 @virtual

@@ -13,7 +13,7 @@ from honeydew_ray.job import JobState
 from honeydew_ray.payload import HeldBuffer, Payload
 from honeydew_ray.status import WorkerState
 from honeydew_ray.testing.jobs import make_job
-from tests.unit.harness import Bench, ScriptedMode, virtual
+from tests.unit.harness import Bench, ScriptedMode, SlowCaller, virtual
 
 
 @virtual
@@ -46,6 +46,27 @@ async def test_a_silent_worker_is_killed_and_its_job_redelivered() -> None:
     assert bench.rig.killed == ["w1"]
     await bench.replace("w1", by="w2")
     assert (await bench.end(job)).state is JobState.DONE
+
+
+@virtual
+async def test_the_jobs_of_other_workers_are_left_alone_when_one_falls_silent() -> None:
+    bench = await Bench().open(workers=2)
+    silent, other = await bench.submit_all("hang", "sleep 5")
+    await asyncio.sleep(1)
+    assert await bench.core.fence(bench.core.floor.monitors[silent].worker.id)
+    assert (await bench.end(other)).state is JobState.DONE
+    assert bench.started() == [silent, other]
+    assert len(bench.rig.killed) == 1
+
+
+@virtual
+async def test_a_silent_worker_has_no_job_in_hand_once_it_has_answered_though_the_failure_mode_still_thinks() -> None:
+    bench = await Bench(caller=SlowCaller(5)).open(workers=1)
+    job = await bench.submit("raise")
+    await asyncio.sleep(1)
+    assert not await bench.core.fence("w1")
+    assert bench.rig.killed == []
+    assert (await bench.end(job)).state is JobState.ABANDONED
 
 
 @virtual

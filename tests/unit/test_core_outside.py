@@ -83,6 +83,18 @@ async def test_a_queue_that_never_opened_can_be_closed_and_retire_its_workers() 
 
 
 @virtual
+async def test_a_queue_that_was_closed_before_its_store_could_be_reached_issues_nothing() -> None:
+    store = OutsideStore(away=1)
+    bench = await Bench(store=store).open(workers=1)
+    assert not (await bench.core.status()).suspended
+    await store.insert(bench.job())
+    await bench.core.close()
+    await _until(lambda: bench.core.incarnation)
+    await asyncio.sleep(100)
+    assert bench.started() == []
+
+
+@virtual
 async def test_other_mistakes_at_the_start_are_the_callers() -> None:
     with pytest.raises(StoreError, match="no table"):
         await Bench(store=OutsideStore(away=1, gone=StoreError("no table"))).open()

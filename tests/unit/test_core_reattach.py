@@ -198,6 +198,8 @@ async def test_a_claim_that_was_not_committed_is_made_anew_if_a_worker_holds_the
     if not ends:
         first.rig._kept.clear()
     second = await again(first)
+    status = await second.core.status()
+    assert (status.pending, status.in_progress) == ((0, 1) if ends else (1, 0))
     end = await second.end(job_id)
     assert (end.state, end.attempts) == (JobState.DONE, 1)
     assert second.started() == [job_id] * (1 if ends else 2)
@@ -219,3 +221,53 @@ async def test_an_end_that_was_settled_before_the_process_was_lost_is_let_go() -
     assert second.core.floor.monitors == {}
     assert (await second.end(await second.submit("ok", id="later"))).state is JobState.DONE
     assert second.started() == [job_id, "later"]
+
+
+@pytest.mark.parametrize(("shutdown_s", "returns_s"), [(None, 10), (100.0, 10), (3.0, 5)])
+@virtual
+async def test_a_worker_retired_before_it_joins_has_its_time_for_what_an_earlier_process_left_it(
+    shutdown_s: float | None, returns_s: float
+) -> None:
+    first = await durable()
+    began = now()
+    job_id = await first.submit(["sleep 10", "ok"])
+    await asyncio.sleep(1)
+    lost(first)
+    second = await again(first, workers=0)
+    await asyncio.sleep(1)
+    await second.core.retire(["w1"], shutdown_s)
+    assert now() - began == pytest.approx(returns_s, abs=0.1)
+    assert await second.state(job_id) is (JobState.DONE if returns_s == 10 else JobState.PENDING)
+    assert first.rig.killed == ([] if returns_s == 10 else ["w1"])
+
+
+@pytest.mark.parametrize("joins", [True, False])
+@virtual
+async def test_a_worker_found_silent_before_it_is_clear_what_it_holds_has_a_job_in_hand(joins: bool) -> None:
+    first = await durable()
+    job_id = await first.submit(["hang", "ok"])
+    await asyncio.sleep(1)
+    lost(first)
+    second = await again(first, workers=int(joins))
+    assert await second.core.fence("w1")
+    await second.group.ready("w2")
+    end = await second.end(job_id)
+    assert (end.state, end.attempts) == (JobState.DONE, 2)
+
+
+@virtual
+async def test_a_worker_that_comes_with_a_job_and_has_room_for_more_is_given_one_at_once() -> None:
+    first = Bench(store=DurableStore(), rig=Rig(concurrency=3))
+    first.group.concurrency = 3
+    await first.open(workers=1)
+    await asyncio.sleep(0.01)
+    running = await first.submit("sleep 100")
+    await asyncio.sleep(1)
+    lost(first)
+    await first.store.enqueue([first.job("ok", id="waiting")])
+    second = Bench(store=first.store, rig=first.rig)
+    second.group.concurrency = 3
+    await second.open(workers=1)
+    assert (await second.end("waiting")).state is JobState.DONE
+    assert now() < 2
+    assert (await second.end(running)).attempts == 1

@@ -157,11 +157,30 @@ async def test_whoever_waits_for_a_job_hears_that_it_is_cancelled_though_the_sto
             return outcome
 
     bench = await Bench(store=Failing()).open()
-    job_id = await bench.submit()
+    job_id, _ = await bench.submit_all("ok", "ok")
     with pytest.raises(OSError, match="disk full"):
         await bench.core.cancel(job_id)
     assert [told for _, told in await bench.collect(patience_s=10.0)] == [job_id]
     assert await bench.state(job_id) is JobState.CANCELLED
+
+
+@virtual
+async def test_a_job_that_ends_before_its_cancel_is_tried_again_is_done_and_told_once() -> None:
+    class Failing(TroubledStore):
+        async def cancel(self, job_id: object) -> CancelOutcome:
+            return await self._troubled("cancel", super().cancel, job_id)
+
+    store = Failing()
+    bench = await Bench(store=store).open()
+    job_id = await bench.submit()
+    store.failing["cancel"] = 2
+    with pytest.raises(OSError, match="disk full"):
+        await bench.core.cancel(job_id)
+    await bench.group.ready("w1")  # meanwhile it runs to its end
+    await asyncio.sleep(10)
+    assert store.calls["cancel"] == 3
+    assert [told for _, told in await bench.collect()] == [job_id]
+    assert await bench.state(job_id) is JobState.DONE
 
 
 @virtual

@@ -202,14 +202,37 @@ async def test_a_suspended_queue_refuses_to_drain_and_goes_on_taking_jobs() -> N
 
 
 @virtual
+async def test_a_drain_that_is_under_way_is_refused_when_the_queue_is_suspended() -> None:
+    bench = await Bench().open()
+    await bench.submit()
+    draining = asyncio.ensure_future(bench.core.drain())
+    await asyncio.sleep(1)
+    await bench.core.suspend()
+    await asyncio.sleep(1)
+    assert draining.done()
+    with pytest.raises(QueueSuspended, match="resume"):
+        await draining
+    await bench.submit()  # it takes jobs again
+
+
+class Closing(TroubledStore):
+    closed = 0
+
+    async def close(self) -> None:
+        self.closed += 1
+        await super().close()
+
+
+@virtual
 async def test_a_closed_queue_issues_nothing_and_touches_the_store_no_more() -> None:
-    store = TroubledStore()
+    store = Closing()
     bench = await Bench(store=store).open(workers=1)
     await bench.submit(delay_s=5)
     waiting = asyncio.ensure_future(bench.collect(patience_s=1000))
     await asyncio.sleep(1)
     await bench.core.close()
     assert await waiting == []
+    assert store.closed == 1
     calls = store.calls.copy()
     bench.group.publish()
     await asyncio.sleep(100)

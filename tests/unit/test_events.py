@@ -128,6 +128,7 @@ async def test_waiting_jobs_moved_cancelled_and_revived() -> None:
     await bench.core.move(moved, "other")
     await bench.core.cancel(cancelled)
     assert kinds(told(bench, moved)) == ["enqueued", "moved"]
+    assert told(bench, moved)[-1].to_queue == "other"
     assert kinds(told(bench, cancelled)) == ["enqueued", "cancelled"]
     assert told(bench, delayed)[0].delay_s == pytest.approx(60)
     assert kinds(told(other, moved)) == ["enqueued"]

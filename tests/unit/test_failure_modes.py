@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import pickle
@@ -282,8 +283,8 @@ class TestLog:
             Log(level)
 
 
-def test_only_the_number_of_retries_may_go_unnamed() -> None:
-    with pytest.raises(TypeError):
-        Retry(1, lambda job, failure, mode: None)  # type: ignore[misc]
-    with pytest.raises(TypeError):
-        ExponentialRetry(1, 3)  # type: ignore[misc]
+@pytest.mark.parametrize("mode", [Retry, ExponentialRetry])
+def test_only_the_number_of_retries_may_go_unnamed(mode: type) -> None:
+    kinds = {name: parameter.kind for name, parameter in inspect.signature(mode).parameters.items()}
+    assert kinds.pop("times") is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert set(kinds.values()) == {inspect.Parameter.KEYWORD_ONLY}

@@ -137,11 +137,14 @@ class TestWhatAStepChanges:
     def test_arrived_begins_anew_with_id_arguments_and_due_time_kept(self):
         job = running(
             failures=2, redeliveries=3, private="note", priority=4, timeout_s=9.0, due_at=NOW + 10, last_error=FAILURE, is_function=True,
+            client="me",
         )
-        after = lifecycle.arrived(job, "new", NOW)
-        kept = ("id", "method", "payload", "is_function", "priority", "timeout_s", "due_at")
+        after = lifecycle.arrived(job, "new", NOW + 1)
+        kept = ("id", "method", "payload", "is_function", "priority", "timeout_s", "due_at", "last_error")
         assert [getattr(after, name) for name in kept] == [getattr(job, name) for name in kept]
-        assert (after.state, after.queue, after.enqueued_at) == (D, "new", NOW)
+        assert (after.state, after.queue, after.enqueued_at) == (D, "new", NOW + 1)
+        assert after.client is None, "who waits for it is told that it moved, and may ask here"
+        assert lifecycle.arrived(job, "new", NOW, LOST).last_error == LOST
         assert (after.seq, after.attempt, after.incarnation, after.failures, after.redeliveries) == (0, 0, "", 0, 0)
         assert (after.private, after.started_at, after.completed_at) == (None, None, None)
         assert lifecycle.arrived(job._replace(due_at=NOW), "new", NOW).state is P
@@ -195,6 +198,15 @@ def test_a_dead_job_taken_to_be_revived_has_its_counts_begun_anew_should_it_be_r
     waiting = make_job("b", attempt=4, failures=3, redeliveries=2, private="note")
     claimed = lifecycle.claimed(waiting, "i", NOW)
     assert (claimed.failures, claimed.redeliveries, claimed.private) == (3, 2, "note")
+
+
+def test_a_job_that_is_to_run_again_is_not_completed():
+    dead = make_job("a", state=ABANDONED, completed_at=NOW)
+    taken = lifecycle.claimed(dead, "i", NOW + 1)
+    assert taken.completed_at is None
+    ended = running(completed_at=NOW)  # as a store may hand it over
+    assert lifecycle.revived(ended, NOW + 1).completed_at is None
+    assert lifecycle.arrived(ended, "other", NOW + 1).completed_at is None
 
 
 def test_a_job_that_arrives_when_its_time_has_passed_is_in_line_at_once():

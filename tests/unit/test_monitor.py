@@ -12,9 +12,9 @@ from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobRecord, Token
 from honeydew_ray.lease import Lease, Verdicts
-from honeydew_ray.monitor import CalledOff, Failed, Interrupted, JobMonitor, Order, Succeeded, Unharmed, Verdict, WorkerFate
+from honeydew_ray.monitor import MERCY_S, CalledOff, Failed, Interrupted, JobMonitor, Order, Succeeded, Unharmed, Verdict, WorkerFate
 from honeydew_ray.testing.jobs import make_job
-from honeydew_ray.transport import Attempt, Died, Lost, NotStarted, Raised, Report, Returned
+from honeydew_ray.transport import Attempt, Died, Lost, NotStarted, Raised, Report, Returned, Stopped
 from tests.unit.harness import TICK, now, virtual
 
 BOOM = Failure("exception", "ValueError", "boom")
@@ -176,3 +176,137 @@ async def test_a_fault_of_the_transport_makes_sure_that_the_worker_is_dead() -> 
     assert "unplugged" in verdict.failure.message
     assert fate is WorkerFate.GONE
     assert transport.kills == 1
+
+
+# -- in the company of other jobs of the same worker -------------------------------------------------
+
+
+class Crowd(OneReport):
+    """A transport to a worker that runs several jobs; whether it can ask for one to be stopped is given."""
+
+    def __init__(self, can_stop: bool) -> None:
+        super().__init__(Returned(None))
+        self.can_stop = can_stop
+        self.stops: list[Token] = []
+
+    async def stop(self, worker: WorkerRef, token: Token) -> bool:
+        assert worker is WORKER
+        self.stops.append(token)
+        return self.can_stop
+
+
+def one_of_several(transport: OneReport, in_company: bool = True) -> JobMonitor:
+    return JobMonitor(claimed(7), WORKER, transport, in_company=in_company)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("order", [Order.TIMEOUT, Order.CANCEL])
+@virtual
+async def test_a_job_among_others_is_asked_to_stop_and_has_its_time_before_the_worker_is_killed(order: Order) -> None:
+    transport = Crowd(can_stop=True)
+    watch = one_of_several(transport)
+    watch.end(order)
+    await asyncio.sleep(MERCY_S - TICK)
+    assert (transport.stops, transport.kills, watch.killed) == ([watch.token], 0, False)
+    await asyncio.sleep(2 * TICK)
+    assert (transport.stops, transport.kills, watch.killed) == ([watch.token], 1, True)
+
+
+@virtual
+async def test_a_job_among_others_that_stops_in_time_leaves_them_their_worker() -> None:
+    transport = Crowd(can_stop=True)
+    watch = one_of_several(transport)
+    watch.end(Order.TIMEOUT)
+    await asyncio.sleep(1)
+    verdict = watch.answer(Stopped())
+    assert isinstance(verdict, Failed)
+    assert (verdict.failure.kind, verdict.failure.attempt, verdict.failure.node) == ("timeout", 1, "n1")
+    assert verdict.failure.message.endswith("7 s, and was stopped")
+    assert watch.fate(Stopped()) is WorkerFate.FREE
+    watch.conclude(watch.job)
+    await asyncio.sleep(2 * MERCY_S)
+    assert (transport.kills, watch.killed) == (0, False)
+
+
+@virtual
+async def test_a_job_among_others_that_answers_late_but_before_its_end_is_settled_is_not_killed_for() -> None:
+    transport = Crowd(can_stop=True)
+    watch = one_of_several(transport)
+    watch.end(Order.CANCEL)
+    await asyncio.sleep(1)
+    assert watch.answer(Returned(None)) == Succeeded(None)
+    await asyncio.sleep(2 * MERCY_S)
+    assert transport.kills == 0
+
+
+@virtual
+async def test_a_worker_that_cannot_stop_one_job_is_killed_at_once() -> None:
+    transport = Crowd(can_stop=False)
+    watch = one_of_several(transport)
+    watch.end(Order.CANCEL)
+    await asyncio.sleep(TICK)
+    assert (len(transport.stops), transport.kills) == (1, 1)
+
+
+@pytest.mark.parametrize(("order", "in_company"), [(Order.DRAIN, True), (Order.FENCE, True), *((order, False) for order in Order)])
+@virtual
+async def test_a_worker_that_is_to_go_or_has_no_other_job_is_not_asked_to_stop_one(order: Order, in_company: bool) -> None:
+    transport = Crowd(can_stop=True)
+    watch = one_of_several(transport, in_company)
+    watch.end(order)
+    assert transport.kills == 1
+    await asyncio.sleep(2 * MERCY_S)
+    assert (transport.stops, transport.kills) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("order", "in_company", "verdict"),
+    [
+        (None, True, Interrupted),
+        (None, False, Interrupted),
+        (Order.TIMEOUT, False, Interrupted),
+        (Order.TIMEOUT, True, Failed),
+        (Order.CANCEL, True, CalledOff),
+        (Order.CANCEL, False, CalledOff),
+        (Order.DRAIN, True, Interrupted),
+        (Order.FENCE, True, Interrupted),
+    ],
+)
+@virtual
+async def test_of_a_worker_lost_with_several_jobs_only_the_one_it_was_killed_for_failed(
+    order: Order | None, in_company: bool, verdict: type
+) -> None:
+    watch = one_of_several(Crowd(can_stop=False), in_company)
+    if order is not None:
+        watch.end(order)
+        await asyncio.sleep(TICK)
+    reached = watch.answer(Lost(LOST))
+    assert type(reached) is verdict
+    if isinstance(reached, Interrupted) and order in (None, Order.TIMEOUT):
+        assert reached.failure == placed(LOST)
+
+
+@virtual
+async def test_a_job_lost_before_its_worker_was_killed_for_it_was_lost_with_the_others() -> None:
+    watch = one_of_several(Crowd(can_stop=True))
+    watch.end(Order.TIMEOUT)
+    await asyncio.sleep(TICK)
+    assert watch.answer(Lost(LOST)) == Interrupted(placed(LOST))
+
+
+@virtual
+async def test_what_became_of_a_job_is_told_to_those_who_waited_and_those_who_ask_later() -> None:
+    waited, late = one_of_several(Crowd(True)), one_of_several(Crowd(True))
+    before = waited.concluded
+    assert not before.done()
+    for watch in (waited, late):
+        watch.conclude(watch.job)
+        assert watch.settled_as is watch.job
+        assert await watch.concluded is watch.job
+    assert waited.concluded is before
+    assert late.concluded is late.concluded
+
+
+def test_a_monitor_of_what_an_earlier_queue_issued_asks_under_its_token() -> None:
+    old = Token("a", 1, "i.0")
+    assert JobMonitor(claimed(), WORKER, Crowd(True), resumed=old).token == old  # type: ignore[arg-type]
+    assert JobMonitor(claimed(), WORKER, Crowd(True)).token == Token("a", 1, "i.1")  # type: ignore[arg-type]
