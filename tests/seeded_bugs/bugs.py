@@ -66,7 +66,7 @@ BUGS = [
         "                self._keep_ends(unit.changes, [lifecycle.cancelled(waiting, self._clock.now())])\n",
         "                pass\n"),
     Bug("a worker is given a job though it runs another queue's", "honeydew_ray/floor.py",
-        "        elif await self._transport.wait_idle(worker):\n", "        else:\n"),
+        "        if leases or await self._transport.wait_idle(worker):\n", "        if True:\n"),
     Bug("what workers hold is redelivered after a restart", "honeydew_ray/reattachment.py",
         "            if await self._found_all(queue, waiting):\n                break\n",
         "            break\n"),
