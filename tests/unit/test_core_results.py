@@ -106,6 +106,13 @@ async def test_the_end_of_an_abandoned_job_is_known_as_long_as_it_is_in_the_dead
 
 
 @virtual
+async def test_one_may_ask_for_more_jobs_at_once_than_a_page_holds() -> None:
+    bench = await Bench().open()
+    ids = await bench.submit_all(*["ok"] * 1001, client=None)
+    assert await bench.core.expect([*ids, "nobody"], "late") == ["nobody"]
+
+
+@virtual
 async def test_a_description_carries_no_result_but_all_the_rest() -> None:
     bench = await Bench().open(workers=1)
     job_id = await bench.submit("ok")
