@@ -171,6 +171,10 @@ async def test_while_the_store_is_away_the_counts_are_the_last_seen() -> None:
     store.away = 1
     status = await bench.core.status()
     assert (status.pending, status.trouble) == (1, "the database went down")
+    store.away = 0
+    assert (await bench.core.status()).trouble is None
+    store.trouble = "the last look at the table failed"
+    assert (await bench.core.status()).trouble == "the last look at the table failed"
 
 
 def test_a_store_that_is_no_table_takes_no_expression() -> None:
