@@ -106,6 +106,14 @@ async def test_the_end_of_an_abandoned_job_is_known_as_long_as_it_is_in_the_dead
 
 
 @virtual
+async def test_whoever_asked_for_a_job_in_vain_is_not_sent_its_end_when_it_comes_after_all() -> None:
+    bench = await Bench().open(workers=1)
+    assert await bench.core.expect(["later"], "early") == ["later"]
+    await bench.end(await bench.submit(id="later"))
+    assert await bench.collect("early") == []
+
+
+@virtual
 async def test_one_may_ask_for_more_jobs_at_once_than_a_page_holds() -> None:
     bench = await Bench().open()
     ids = await bench.submit_all(*["ok"] * 1001, client=None)
