@@ -137,6 +137,18 @@ async def test_a_job_arriving_twice_is_one_job() -> None:
     assert here.started() == [job.id], "it was done here: nothing to do"
 
 
+@virtual
+async def test_a_job_that_arrives_again_while_it_runs_keeps_nobody_waiting() -> None:
+    bench = await Bench().open(workers=1)
+    job = bench.job("sleep 100")
+    await bench.core.enqueue([job], moved=True)
+    await asyncio.sleep(1)
+    await bench.core.enqueue([job], moved=True)
+    assert now() < 2
+    assert (await bench.end(job.id)).state is JobState.DONE
+    assert bench.started() == [job.id]
+
+
 @pytest.mark.parametrize("failing", ["nack", "ack"])
 @virtual
 async def test_a_store_in_trouble_delays_the_settling_of_a_move_and_strands_no_job(failing: str) -> None:
