@@ -177,6 +177,16 @@ async def test_while_the_store_is_away_the_counts_are_the_last_seen() -> None:
     assert (await bench.core.status()).trouble == "the last look at the table failed"
 
 
+@virtual
+async def test_status_counts_what_the_store_counts() -> None:
+    class Counted(OutsideStore):
+        async def counts(self) -> Counts:
+            return Counts(pending=1, delayed=2, in_progress=3, abandoned=4, stale=5)
+
+    status = await (await Bench(store=Counted()).open()).core.status()
+    assert (status.pending, status.delayed, status.in_progress, status.abandoned, status.stale) == (1, 2, 3, 4, 5)
+
+
 def test_a_store_that_is_no_table_takes_no_expression() -> None:
     with StoreDriver(MemoryStore()) as store:
         with pytest.raises(StoreError, match="takes no expression"):

@@ -273,3 +273,18 @@ async def test_a_worker_that_comes_with_a_job_and_has_room_for_more_is_given_one
     assert (await second.end("waiting")).state is JobState.DONE
     assert now() < 2
     assert (await second.end(running)).attempts == 1
+
+
+@virtual
+async def test_a_job_that_runs_is_not_cancelled_as_one_that_waits_before_it_is_clear_what_workers_hold() -> None:
+    first = await durable()
+    job_id = await first.submit("sleep 5")
+    await asyncio.sleep(1)
+    lost(first)
+    claimed = await first.held(job_id)
+    assert claimed is not None
+    await first.store.ack([claimed])  # its claim was not committed
+    await first.store.enqueue([claimed._replace(state=JobState.PENDING, attempt=0, incarnation="", started_at=None)])
+    second = await again(first)
+    assert await second.core.cancel(job_id) is CancelOutcome.IN_PROGRESS
+    assert (await second.end(job_id)).state is JobState.DONE
