@@ -138,6 +138,19 @@ async def test_a_job_that_comes_again_has_another_end() -> None:
 
 
 @virtual
+async def test_whoever_asks_for_a_job_that_runs_again_is_sent_the_end_that_is_to_come() -> None:
+    store = OutsideStore()
+    bench = await Bench(store=store).open(workers=1)
+    await bench.end(await bench.submit("ok", id="row"))
+    await store.insert(bench.job("sleep 10", id="row"))
+    store.wake()
+    await asyncio.sleep(1)
+    assert await bench.core.expect(["row"], "late") == []
+    assert await bench.collect("late") == []
+    assert [name for _, name in await bench.collect("late", patience_s=20.0)] == ["row"]
+
+
+@virtual
 async def test_a_job_that_was_lost_too_often_is_not_run_again() -> None:
     store = OutsideStore()
     bench = await Bench(store=store, max_redeliveries=3).open(workers=1)

@@ -181,7 +181,13 @@ async def test_a_job_whose_end_is_being_written_is_known_all_along() -> None:
     assert len(seen) > 15, "the end was told before it was written"
 
 
-@pytest.mark.parametrize("store", [Lagging, Late])
+class LateOutside(Late):
+    """Others reach it too."""
+
+    outside = True
+
+
+@pytest.mark.parametrize("store", [Lagging, Late, LateOutside])
 @virtual
 async def test_a_job_that_ends_while_it_is_looked_for_is_known(store: type[Lagging]) -> None:
     bench = await Bench(store=store(page_s=0.5)).open(workers=1)
