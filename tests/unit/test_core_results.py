@@ -98,11 +98,17 @@ async def test_the_end_of_an_abandoned_job_is_known_as_long_as_it_is_in_the_dead
     await bench.end(job_id)
     await asyncio.sleep(1000)
     assert await bench.core.expect([job_id], "late") == []
-    assert (await bench.collect("late"))[0][1] == job_id
+    (number, told), = await bench.collect("late")
+    assert told == job_id
     assert await bench.state(job_id) is JobState.ABANDONED
     await bench.submit("ok", id=job_id, client="again")
     await asyncio.sleep(10)
     assert bench.started() == [job_id], "and its id is not free"
+    bench.revive("w1", epoch=2)
+    await bench.core.retry(job_id)
+    await asyncio.sleep(10)
+    assert bench.started() == [job_id] * 2
+    assert await bench.collect("late", acknowledged=number) == [], "it has had the end that it asked for"
 
 
 @virtual
