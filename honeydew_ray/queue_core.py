@@ -402,12 +402,13 @@ class QueueCore:
         self.floor.settlement.emptied.set()  # who drains must look again
 
     async def _expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
-        unknown = [job_id for job_id in job_ids if self._store.outside or self.replies.find(job_id) is None]
+        before = {job_id: self.replies.find(job_id) for job_id in job_ids}
+        unknown = [job_id for job_id, end in before.items() if self._store.outside or end is None]
         held = (await self._store.page(Query(ids=unknown), limit=len(unknown))).jobs if unknown else list[JobRecord]()
         for job in held:
             if job.state in FINAL_STATES:  # in the dead list, for longer than ends are kept
                 self.replies.send(client, JobSnapshot.of(job))
-            elif self._store.outside and job.id not in self.floor.monitors:
+            elif self.replies.find(job.id) is before.get(job.id):  # not one that came during the look
                 self.replies.drop(job.id)  # it is back in line, by somebody's hand: another end will come
         missing = {job_id for job_id in unknown if self.replies.find(job_id) is None}  # some may have ended meanwhile
         missing -= {job.id for job in held} | self.floor.monitors.keys()

@@ -27,6 +27,7 @@ async def test_a_waiting_job_moves_with_its_id_and_its_due_time(delay_s: float) 
     end = await here.end(job_id)
     assert (end.state, end.moved_to) == (JobState.MOVED, "other")
     assert await here.held(job_id) is None
+    assert here.core._leaving == {}
     await there.group.ready("v1")
     assert (await there.end(job_id)).state is JobState.DONE
     assert now() == pytest.approx(max(delay_s, 10), abs=0.01)
@@ -135,6 +136,18 @@ async def test_a_job_arriving_twice_is_one_job() -> None:
     await there.core.enqueue([job], moved=True)
     await asyncio.sleep(1)
     assert here.started() == [job.id], "it was done here: nothing to do"
+
+
+@virtual
+async def test_a_job_that_arrives_again_while_it_runs_keeps_nobody_waiting() -> None:
+    bench = await Bench().open(workers=1)
+    job = bench.job("sleep 100")
+    await bench.core.enqueue([job], moved=True)
+    await asyncio.sleep(1)
+    await bench.core.enqueue([job], moved=True)
+    assert now() < 2
+    assert (await bench.end(job.id)).state is JobState.DONE
+    assert bench.started() == [job.id]
 
 
 @pytest.mark.parametrize("failing", ["nack", "ack"])

@@ -138,6 +138,19 @@ async def test_a_job_that_comes_again_has_another_end() -> None:
 
 
 @virtual
+async def test_whoever_asks_for_a_job_that_runs_again_is_sent_the_end_that_is_to_come() -> None:
+    store = OutsideStore()
+    bench = await Bench(store=store).open(workers=1)
+    await bench.end(await bench.submit("ok", id="row"))
+    await store.insert(bench.job("sleep 10", id="row"))
+    store.wake()
+    await asyncio.sleep(1)
+    assert await bench.core.expect(["row"], "late") == []
+    assert await bench.collect("late") == []
+    assert [name for _, name in await bench.collect("late", patience_s=20.0)] == ["row"]
+
+
+@virtual
 async def test_a_job_that_was_lost_too_often_is_not_run_again() -> None:
     store = OutsideStore()
     bench = await Bench(store=store, max_redeliveries=3).open(workers=1)
@@ -171,6 +184,20 @@ async def test_while_the_store_is_away_the_counts_are_the_last_seen() -> None:
     store.away = 1
     status = await bench.core.status()
     assert (status.pending, status.trouble) == (1, "the database went down")
+    store.away = 0
+    assert (await bench.core.status()).trouble is None
+    store.trouble = "the last look at the table failed"
+    assert (await bench.core.status()).trouble == "the last look at the table failed"
+
+
+@virtual
+async def test_status_counts_what_the_store_counts() -> None:
+    class Counted(OutsideStore):
+        async def counts(self) -> Counts:
+            return Counts(pending=1, delayed=2, in_progress=3, abandoned=4, stale=5)
+
+    status = await (await Bench(store=Counted()).open()).core.status()
+    assert (status.pending, status.delayed, status.in_progress, status.abandoned, status.stale) == (1, 2, 3, 4, 5)
 
 
 def test_a_store_that_is_no_table_takes_no_expression() -> None:

@@ -223,10 +223,11 @@ async def test_an_end_that_was_settled_before_the_process_was_lost_is_let_go() -
     assert second.started() == [job_id, "later"]
 
 
-@pytest.mark.parametrize(("shutdown_s", "returns_s"), [(None, 10), (100.0, 10), (3.0, 5)])
+@pytest.mark.parametrize("clear", [True, False])
+@pytest.mark.parametrize(("shutdown_s", "returns_s"), [(None, 10), (100.0, 10), (4.0, 5)])
 @virtual
 async def test_a_worker_retired_before_it_joins_has_its_time_for_what_an_earlier_process_left_it(
-    shutdown_s: float | None, returns_s: float
+    shutdown_s: float | None, returns_s: float, clear: bool
 ) -> None:
     first = await durable()
     began = now()
@@ -234,7 +235,8 @@ async def test_a_worker_retired_before_it_joins_has_its_time_for_what_an_earlier
     await asyncio.sleep(1)
     lost(first)
     second = await again(first, workers=0)
-    await asyncio.sleep(1)
+    if clear:  # what the worker holds
+        await second.core.status()
     await second.core.retire(["w1"], shutdown_s)
     assert now() - began == pytest.approx(returns_s, abs=0.1)
     assert await second.state(job_id) is (JobState.DONE if returns_s == 10 else JobState.PENDING)
@@ -271,3 +273,18 @@ async def test_a_worker_that_comes_with_a_job_and_has_room_for_more_is_given_one
     assert (await second.end("waiting")).state is JobState.DONE
     assert now() < 2
     assert (await second.end(running)).attempts == 1
+
+
+@virtual
+async def test_a_job_that_runs_is_not_cancelled_as_one_that_waits_before_it_is_clear_what_workers_hold() -> None:
+    first = await durable()
+    job_id = await first.submit("sleep 5")
+    await asyncio.sleep(1)
+    lost(first)
+    claimed = await first.held(job_id)
+    assert claimed is not None
+    await first.store.ack([claimed])  # its claim was not committed
+    await first.store.enqueue([claimed._replace(state=JobState.PENDING, attempt=0, incarnation="", started_at=None)])
+    second = await again(first)
+    assert await second.core.cancel(job_id) is CancelOutcome.IN_PROGRESS
+    assert (await second.end(job_id)).state is JobState.DONE

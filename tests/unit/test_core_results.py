@@ -98,11 +98,32 @@ async def test_the_end_of_an_abandoned_job_is_known_as_long_as_it_is_in_the_dead
     await bench.end(job_id)
     await asyncio.sleep(1000)
     assert await bench.core.expect([job_id], "late") == []
-    assert (await bench.collect("late"))[0][1] == job_id
+    (number, told), = await bench.collect("late")
+    assert told == job_id
     assert await bench.state(job_id) is JobState.ABANDONED
     await bench.submit("ok", id=job_id, client="again")
     await asyncio.sleep(10)
     assert bench.started() == [job_id], "and its id is not free"
+    bench.revive("w1", epoch=2)
+    await bench.core.retry(job_id)
+    await asyncio.sleep(10)
+    assert bench.started() == [job_id] * 2
+    assert await bench.collect("late", acknowledged=number) == [], "it has had the end that it asked for"
+
+
+@virtual
+async def test_whoever_asked_for_a_job_in_vain_is_not_sent_its_end_when_it_comes_after_all() -> None:
+    bench = await Bench().open(workers=1)
+    assert await bench.core.expect(["later"], "early") == ["later"]
+    await bench.end(await bench.submit(id="later"))
+    assert await bench.collect("early") == []
+
+
+@virtual
+async def test_one_may_ask_for_more_jobs_at_once_than_a_page_holds() -> None:
+    bench = await Bench().open()
+    ids = await bench.submit_all(*["ok"] * 1001, client=None)
+    assert await bench.core.expect([*ids, "nobody"], "late") == ["nobody"]
 
 
 @virtual
@@ -166,7 +187,13 @@ async def test_a_job_whose_end_is_being_written_is_known_all_along() -> None:
     assert len(seen) > 15, "the end was told before it was written"
 
 
-@pytest.mark.parametrize("store", [Lagging, Late])
+class LateOutside(Late):
+    """Others reach it too."""
+
+    outside = True
+
+
+@pytest.mark.parametrize("store", [Lagging, Late, LateOutside])
 @virtual
 async def test_a_job_that_ends_while_it_is_looked_for_is_known(store: type[Lagging]) -> None:
     bench = await Bench(store=store(page_s=0.5)).open(workers=1)

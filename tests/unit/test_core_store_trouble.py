@@ -164,15 +164,16 @@ async def test_whoever_waits_for_a_job_hears_that_it_is_cancelled_though_the_sto
     assert await bench.state(job_id) is JobState.CANCELLED
 
 
+@pytest.mark.parametrize(("script", "ttl_s", "state"), [("ok", 600.0, JobState.DONE), ("raise", 0.01, JobState.ABANDONED)])
 @virtual
-async def test_a_job_that_ends_before_its_cancel_is_tried_again_is_done_and_told_once() -> None:
+async def test_a_job_that_ends_before_its_cancel_is_tried_again_is_told_once(script: str, ttl_s: float, state: JobState) -> None:
     class Failing(TroubledStore):
         async def cancel(self, job_id: object) -> CancelOutcome:
             return await self._troubled("cancel", super().cancel, job_id)
 
     store = Failing()
-    bench = await Bench(store=store).open()
-    job_id = await bench.submit()
+    bench = await Bench(store=store, result_ttl_s=ttl_s).open()
+    job_id = await bench.submit(script)
     store.failing["cancel"] = 2
     with pytest.raises(OSError, match="disk full"):
         await bench.core.cancel(job_id)
@@ -180,7 +181,7 @@ async def test_a_job_that_ends_before_its_cancel_is_tried_again_is_done_and_told
     await asyncio.sleep(10)
     assert store.calls["cancel"] == 3
     assert [told for _, told in await bench.collect()] == [job_id]
-    assert await bench.state(job_id) is JobState.DONE
+    assert await bench.state(job_id) is state
 
 
 @virtual

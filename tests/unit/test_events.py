@@ -195,6 +195,16 @@ async def test_an_idle_worker_that_vanishes_died() -> None:
 
 
 @virtual
+async def test_a_queue_that_is_closed_lets_its_readers_go() -> None:
+    bench = await Bench().open()
+    events = bench.core.events
+    reading = asyncio.ensure_future(events.wait(events.incarnation, events.last, 1000.0))
+    await asyncio.sleep(1)
+    await bench.core.close()
+    assert not await asyncio.wait_for(reading, 1)
+
+
+@virtual
 async def test_progress_has_room_of_its_own() -> None:
     log = EventLog("q", VirtualClock(), kept=100)
     bench = Bench()
