@@ -22,6 +22,7 @@ import honeydew_ray as honeydew
 from honeydew_ray import JobState
 from honeydew_ray.actors import cluster, names
 from tests.cluster.crew import Crew
+from tests.cluster.processes import runs
 from tests.cluster.signals import Signal
 
 Start = Callable[..., honeydew.Queue]
@@ -57,7 +58,7 @@ def test_a_stopped_worker_is_dead_before_its_job_runs_again(new_queue: Start, ne
     os.kill(stopped, signal.SIGSTOP)  # it can neither end its job nor be asked to
     second = int(started.wait())
     assert second != stopped
-    assert not _runs(stopped)
+    assert not runs(stopped)
     finish.send("on another")
     assert job.result(timeout=30) == "on another"
     assert job.last_error is not None and job.last_error.kind == "timeout"
@@ -111,9 +112,9 @@ def test_stopping_workers_whose_group_has_just_died_leaves_none(new_queue: Start
     assert names.workers_among(cluster.actor_names(), queue.name) == []
     assert job.result(timeout=30) == "finished"
     deadline = time.monotonic() + 10
-    while any(map(_runs, pids)) and time.monotonic() < deadline:
+    while any(map(runs, pids)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not any(map(_runs, pids))
+    assert not any(map(runs, pids))
 
 
 def test_a_job_that_holds_its_interpreter_is_ended_in_time(new_queue: Start) -> None:
@@ -281,10 +282,3 @@ class _Program:
     def __exit__(self, *_: object) -> None:
         self._program.kill()
         self._program.communicate()
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

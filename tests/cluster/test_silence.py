@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from honeydew_ray.payload import Payload, dumps_call, dumps_whole
 from honeydew_ray.transport import Attempt, Died, Lost, NotStarted, Report, Returned
 from tests.cluster.crew import Crew, compute_without_a_break
 from tests.cluster.machines import until
+from tests.cluster.processes import runs
 from tests.cluster.signals import Signal
 
 Start = Callable[..., honeydew.Queue]
@@ -37,7 +37,7 @@ def test_a_stopped_worker_is_killed_and_replaced_and_its_job_redelivered(new_que
     os.kill(stopped, signal.SIGSTOP)
     second = int(started.wait())
     assert second != stopped
-    assert not _runs(stopped), "it could go on, and run the job beside its successor"
+    assert not runs(stopped), "it could go on, and run the job beside its successor"
     with pytest.raises(ProcessLookupError):
         os.kill(stopped, signal.SIGCONT)
     finish.send("second time")
@@ -54,7 +54,7 @@ def test_an_idle_worker_that_was_stopped_is_replaced(new_queue: Start) -> None:
     os.kill(stopped, signal.SIGSTOP)
     until(lambda: queue.status().workers[0].pid not in (stopped, None))
     assert queue.submit("pid").result(timeout=30) != stopped
-    assert not _runs(stopped)
+    assert not runs(stopped)
 
 
 def test_a_job_that_holds_the_interpreter_is_left_alone(new_queue: Start) -> None:
@@ -63,13 +63,6 @@ def test_a_job_that_holds_the_interpreter_is_left_alone(new_queue: Start) -> Non
     job = queue.submit(compute_without_a_break, 2.5)
     assert job.result(timeout=60) > 1.5, "three times as long as a silence may be"
     assert job.attempts == 1
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 TOKEN = Token("job", 1, "queue")

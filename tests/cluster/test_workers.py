@@ -15,6 +15,7 @@ import honeydew_ray as honeydew
 from honeydew_ray import WorkerState
 from honeydew_ray.actors import blackbox, names
 from tests.cluster.crew import AsksToWait, Crew, Database, FailsToStart, HangsAtFirst, WaitsToRebuild
+from tests.cluster.processes import runs
 from tests.cluster.signals import Signal
 
 Start = Callable[..., honeydew.Queue]
@@ -138,7 +139,7 @@ def test_starting_and_stopping_by_name(new_queue: Start) -> None:
     assert queue.name not in honeydew.workers()
     assert queue.status().workers == []
     for pid in pids:
-        assert not _runs(pid)
+        assert not runs(pid)
     assert not list(blackbox.path_of("any").parent.glob(f"{queue.name}~*"))
     with pytest.raises(honeydew.WorkersNotFound):
         queue.stop_workers()
@@ -169,7 +170,7 @@ def test_a_job_that_outlasts_shutdown_goes_back_to_its_queue(new_queue: Start, n
     job = queue.submit("hold", started, finish)
     victim = int(started.wait())
     queue.stop_workers()
-    assert not _runs(victim)
+    assert not runs(victim)
     assert job.state == "pending"
     queue.start_workers(Crew, num=1)
     started.wait()
@@ -206,7 +207,7 @@ def test_a_group_that_is_being_restarted_stops_its_workers_all_the_same(new_queu
     ray.kill(ray.get_actor(names.group_actor(queue.name, "default"), namespace=names.NAMESPACE), no_restart=False)
     queue.stop_workers()
     assert queue.status().workers == []
-    assert not any(_runs(pid) for pid in pids)
+    assert not any(runs(pid) for pid in pids)
     assert job.state == "pending"
     queue.start_workers(Crew, num=1)
     started.wait()
@@ -231,13 +232,6 @@ def test_bad_arguments_are_refused_at_once(new_queue: Start) -> None:
     with pytest.raises(honeydew.PayloadError, match="Crew"):
         queue.start_workers(Crew, (x for x in ()), num=1)  # type: ignore[arg-type]
     assert queue.name not in honeydew.workers()
-
-
-def _runs(pid: int | None) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_rebuild_under_way_when_the_group_dies_is_not_forgotten(

@@ -24,6 +24,12 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     return ended.value.code
 
 
+@pytest.fixture(autouse=True)
+def not_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cluster tests of the same run keep this process connected."""
+    monkeypatch.setattr(cluster.ray, "is_initialized", lambda: False)
+
+
 @pytest.fixture
 def closed_port() -> Iterator[str]:
     """An address where nobody listens."""
