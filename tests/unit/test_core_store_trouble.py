@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -303,3 +304,16 @@ async def test_a_worker_need_not_keep_an_answer_once_it_is_stored() -> None:
     assert {token.job_id for token in bench.rig._kept} == set(ids)
     await bench.ends(ids)
     assert bench.rig._kept == {}
+
+
+@virtual
+async def test_a_result_that_the_store_cannot_take_at_first_is_not_given_up() -> None:
+    class Choosy(TroubledStore):
+        async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+            self.calls["choosy"] += 1
+            if self.calls["choosy"] < 3:
+                raise PayloadError("the result cannot be pickled")
+            return await super().ack(jobs)
+
+    bench = await Bench(store=Choosy()).open(workers=1)
+    assert (await bench.end(await bench.submit(), within_s=10)).state is JobState.DONE
