@@ -196,8 +196,11 @@ async def test_status_counts_what_the_store_counts() -> None:
         async def counts(self) -> Counts:
             return Counts(pending=1, delayed=2, in_progress=3, abandoned=4, stale=5)
 
-    status = await (await Bench(store=Counted()).open()).core.status()
+    bench = await Bench(store=Counted()).open()
+    status = await bench.core.status()
     assert (status.pending, status.delayed, status.in_progress, status.abandoned, status.stale) == (1, 2, 3, 4, 5)
+    with pytest.raises(TimeoutError, match=r"still has 11 job\(s\)"):
+        await bench.core.drain(5)
 
 
 def test_a_store_that_is_no_table_takes_no_expression() -> None:

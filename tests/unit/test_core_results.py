@@ -208,3 +208,19 @@ async def test_a_job_that_ends_while_it_is_looked_for_is_known(store: type[Laggi
         assert snapshot is not None
         assert snapshot.result is None, "whoever looks needs no result"
         await bench.end(job_id)
+
+
+@virtual
+async def test_a_job_to_be_tried_again_starts_as_soon_as_the_store_has_it_in_line() -> None:
+    class Slow(MemoryStore):
+        overlapping = True
+
+        async def nack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+            await asyncio.sleep(1.0)
+            return await super().nack(jobs)
+
+    bench = await Bench(Retry(1), store=Slow(), rig=Rig(spoils=False)).open(workers=2)
+    job_id = await bench.submit(["raise", "ok"])
+    await asyncio.sleep(2)
+    assert len(bench.start_times(job_id)) == 2
+    assert await bench.state(job_id) is JobState.DONE

@@ -46,6 +46,18 @@ async def test_a_job_that_does_not_end_in_time_is_redelivered_not_failed() -> No
 
 
 @virtual
+async def test_retiring_one_worker_touches_no_job_of_another() -> None:
+    bench = await Bench().open(workers=2)
+    job_id = await bench.submit("sleep 100")
+    await asyncio.sleep(1)
+    (busy,) = {start.worker for start in bench.rig.starts}
+    await bench.core.retire([{"w1": "w2", "w2": "w1"}[busy]], shutdown_s=10.0)
+    assert now() < 2
+    assert (await bench.end(job_id)).state is JobState.DONE
+    assert bench.rig.killed == []
+
+
+@virtual
 async def test_retiring_idle_and_unknown_workers_returns_at_once() -> None:
     bench = await Bench().open(workers=1)
     await bench.core.retire(["w1", "nobody"], shutdown_s=10.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -271,3 +272,48 @@ async def test_a_job_called_off_is_cancelled_though_a_store_that_failed_had_put_
     cancelled = asyncio.ensure_future(bench.core.floor.call_off(bench.core.floor.monitors[job_id]))
     assert (await cancelled).state is JobState.CANCELLED
     assert await bench.held(job_id) is None
+
+
+@virtual
+async def test_a_job_that_others_put_in_line_while_the_end_of_its_last_run_is_unclear_stays_there() -> None:
+    class Outside(TroubledStore):
+        outside = True
+
+    store = Outside()
+    bench = await Bench(store=store).open(workers=1)
+    job_id = await bench.submit("sleep 1")
+    await asyncio.sleep(0.5)
+    await bench.core.suspend()
+    store.failing_late["ack"] = 1
+    await asyncio.sleep(1)
+    await store.enqueue([bench.job(id=job_id)])
+    await asyncio.sleep(5)
+    assert store.calls["ack"] == 2
+    held = await bench.held(job_id)
+    assert held is not None
+    assert held.state is JobState.PENDING
+
+
+@virtual
+async def test_a_worker_need_not_keep_an_answer_once_it_is_stored() -> None:
+    store = TroubledStore()
+    bench = await Bench(store=store).open(workers=2)
+    store.failing["ack"] = store.failing["nack"] = 1
+    ids = await bench.submit_all("ok", "raise")
+    await asyncio.sleep(0.5)
+    assert {token.job_id for token in bench.rig._kept} == set(ids)
+    await bench.ends(ids)
+    assert bench.rig._kept == {}
+
+
+@virtual
+async def test_a_result_that_the_store_cannot_take_at_first_is_not_given_up() -> None:
+    class Choosy(TroubledStore):
+        async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+            self.calls["choosy"] += 1
+            if self.calls["choosy"] < 3:
+                raise PayloadError("the result cannot be pickled")
+            return await super().ack(jobs)
+
+    bench = await Bench(store=Choosy()).open(workers=1)
+    assert (await bench.end(await bench.submit(), within_s=10)).state is JobState.DONE

@@ -195,6 +195,15 @@ async def test_an_idle_worker_that_vanishes_died() -> None:
 
 
 @virtual
+async def test_how_long_a_job_ran_is_what_its_worker_measured() -> None:
+    bench = await Bench().open(workers=1)
+    bench.rig.ran_s = 7.0
+    job_id = await bench.submit("ok")
+    await asyncio.sleep(1)
+    assert told(bench, job_id)[-1].ran_s == 7.0
+
+
+@virtual
 async def test_a_queue_that_is_closed_lets_its_readers_go() -> None:
     bench = await Bench().open()
     events = bench.core.events
