@@ -27,6 +27,8 @@ SAYS = {
                  "9-hang +done +attempts: 2 +timeout: ", "8-broken +moved +attempts: 3 +exception: RuntimeError", "Timeline of failures"],
     "plug_ins": ["flaky answered at attempt 3", "LookupError: it is in the queue 'plug-ins-unreachable' now",
                  "refused: 4 jobs are here already", "4/4 jobs"],
+    "poll_queue": ["honeydew_classify-photos_lock", "1 pending, 0 delayed, 0 in progress, 1 abandoned",
+                   "49 photos classified, 47 of them right", "dead: row 1000, ValueError", "shown at last: 8; mended: 3"],
 }  # fmt: skip
 
 
