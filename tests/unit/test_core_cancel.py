@@ -145,3 +145,14 @@ async def test_a_cancelled_id_may_be_cancelled_only_once_and_others_keep_their_p
     await bench.group.ready("w1")
     await bench.ends([ids[0], ids[2], ids[3]])
     assert bench.started() == [ids[0], ids[2], ids[3]]
+
+
+@virtual
+async def test_a_cancelled_id_that_is_used_again_once_its_end_is_forgotten_may_be_retried() -> None:
+    bench = await Bench(Retry(1), rig=Rig(spoils=False), result_ttl_s=1.0).open(workers=2)
+    job_id = await bench.submit("hang")
+    await asyncio.sleep(1)
+    await bench.core.cancel(job_id, running=True)
+    await asyncio.sleep(10)
+    await bench.submit(["raise", "ok"], id=job_id)
+    assert (await bench.end(job_id)).state is JobState.DONE
