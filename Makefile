@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench hammer simulate seeded-bugs coverage clean
+.PHONY: help demo test check bench hammer simulate seeded-bugs mutants coverage clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,8 +18,8 @@ help:  ## Show this list
 demo: $(VENV)/.installed-cli  ## Analyse the standard library with a pool of workers, two of which meet with accidents
 	@$(BIN)/honeydew demo
 
-test: $(VENV)/.installed-test  ## Run every test
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-test  ## Run every test, in so many processes at a time (PROCESSES=2)
+	$(BIN)/python -m pytest --numprocesses $(or $(PROCESSES),2) --dist worksteal
 
 check: $(VENV)/.installed-dev  ## Lint, check types (pyright, mypy) and check the layers
 	$(BIN)/ruff check .
@@ -34,8 +34,8 @@ bench: $(VENV)/.installed-test  ## Measure speed, as ratios to bare Ray
 	$(BIN)/python -m tests.benchmarks.poll_speed
 	$(BIN)/python -m tests.benchmarks.events_cost
 
-hammer: $(VENV)/.installed-test  ## Kill everything under load, then account for every job (SECONDS=60 SEED=1)
-	$(BIN)/python -m tests.hammer --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+hammer: $(VENV)/.installed-test  ## Kill everything under load, then account for every job (SECONDS=60 SEED=1 KINDS=queue,node)
+	$(BIN)/python -m tests.hammer --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(KINDS),--kinds $(KINDS))
 
 simulate: $(VENV)/.installed-test  ## Simulate SEEDS=1000 lives of queues, each with faults of its own, and check every promise
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0)
@@ -44,11 +44,14 @@ coverage: $(VENV)/.installed-dev  ## Measure how many branches of what decides i
 	$(BIN)/python -m coverage run -m pytest tests/unit
 	$(BIN)/python -m coverage report
 
-seeded-bugs: $(VENV)/.installed-test  ## Show that the simulation catches mistakes: each is planted in a copy, and must be found
-	$(BIN)/python -m tests.seeded_bugs --seeds $(or $(SEEDS),200)
+seeded-bugs: $(VENV)/.installed-test  ## Show that the simulation catches mistakes, each planted in a copy (HAMMER=15: that the hammer does, in so many seconds)
+	$(BIN)/python -m tests.seeded_bugs $(if $(HAMMER),--hammer $(HAMMER),--seeds $(or $(SEEDS),200))
+
+mutants: $(VENV)/.installed-dev  ## Change what decides in small ways, one by one, and show what no unit test notices (ONLY=honeydew_ray/monitor.py JOBS=2)
+	$(BIN)/python -m tests.mutants $(if $(JOBS),--jobs $(JOBS)) $(ONLY)
 
 clean:  ## Remove the virtual environment and every cache
-	rm -rf $(VENV) build dist .coverage .*_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) build dist mutants .coverage .*_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed-%: pyproject.toml

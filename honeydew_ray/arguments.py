@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import re
+from reprlib import Repr
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 250
 
 
 def refuse(where: str, what: str, given: object, expected: str, example: str) -> ValueError:
     """The error for a bad value: what was given, what was expected, an example."""
-    return ValueError(f"{where}: {what} was {given!r}, expected {expected}; for example {example}")
+    return ValueError(f"{where}: {what} was {_SHORT.repr(given)}, expected {expected}; for example {example}")
 
 
 def refuse_type(where: str, what: str, given: object, expected: str, example: str) -> TypeError:
     """The error for a value of the wrong type."""
-    return TypeError(f"{where}: {what} was {given!r} ({type(given).__name__}), expected {expected}; for example {example}")
+    return TypeError(f"{where}: {what} was {_SHORT.repr(given)} ({type(given).__name__}), expected {expected}; for example {example}")
 
 
 def expect_name(where: str, what: str, value: object) -> str:
@@ -24,6 +28,13 @@ def expect_name(where: str, what: str, value: object) -> str:
         raise refuse_type(where, what, value, "a string", f'{what}="photos"')
     if not _NAME.fullmatch(value):
         raise refuse(where, what, value, "1 to 200 letters, digits, '_', '.' or '-', not starting with '.' or '-'", f'{what}="photos"')
+    return value
+
+
+def expect_flag(where: str, what: str, value: object) -> bool:
+    """True or False, and nothing that passes for one."""
+    if not isinstance(value, bool):
+        raise refuse(where, what, value, "True or False", f"{what}=True")
     return value
 
 

@@ -50,10 +50,10 @@ def build_app() -> typer.Typer:
     """The command and its subcommands. Raises ``ModuleNotFoundError`` without the extra ``cli``."""
     import typer
 
-    from honeydew_ray import commands
+    from honeydew_ray import commands, joining
 
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.callback()(commands.connect)
+    app.callback()(joining.connect)
     for command in (*commands.COMMANDS, demo):
         app.command()(command)
     return app

@@ -5,10 +5,7 @@ None of them loads a pickle that somebody else made: what a job carries is descr
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
@@ -17,18 +14,17 @@ import typer
 from rich.console import RenderableType
 from rich.live import Live
 
-from honeydew_ray import job_search, plain, terminal, views
-from honeydew_ray.actors import cluster, glance
+from honeydew_ray import console, job_search, plain, terminal, views
+from honeydew_ray.actors import glance
 from honeydew_ray.actors.client import QueueClient, client_of
-from honeydew_ray.errors import HoneydewError
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
+from honeydew_ray.joining import join
 from honeydew_ray.queue import Queue
 from honeydew_ray.rates import Looks
 from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Query
 
 _PATIENCE_S = 10.0
-_JOIN_S = 20.0
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The queue's name.", show_default=False)]
@@ -36,32 +32,17 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_defa
 InQueue = Annotated[str, typer.Option("--queue", "-q", metavar="NAME", help="Where to look; in every queue without it.")]
 
 
-class Refused(HoneydewError):
-    """What was asked for was understood and not done; the message says why."""
-
-
-def connect(
-    address: Annotated[str, typer.Option(metavar="HOST:PORT", help="The Ray cluster; RAY_ADDRESS or this machine's without it.")] = "",
-) -> None:
-    """Honeydew on Ray: look at the queues of a cluster, and tell them what to do."""
-    global _address
-    _address = address or None
-
-
-_address: str | None = None  # of the process: the options before a subcommand are read before those after it
-
-
 def ls(as_json: Json = False) -> None:
     """List the queues, and what each holds."""
-    _join()
+    join()
     found = glance.statuses(glance.queue_names())
     if as_json:
-        _print_json([views.status_view(status) if isinstance(status, QueueStatus) else {"name": name, "error": str(status)}
+        console.print_json([views.status_view(status) if isinstance(status, QueueStatus) else {"name": name, "error": str(status)}
                      for name, status in found])
     elif found:
-        _show(terminal.queues_table(found))
+        console.show(terminal.queues_table(found))
     else:
-        _say('No queue runs in this cluster. A program starts one with honeydew_ray.start_queue("photos").')
+        console.say('No queue runs in this cluster. A program starts one with honeydew_ray.start_queue("photos").')
 
 
 def status(
@@ -77,9 +58,9 @@ def status(
         return
     now: QueueStatus = client.call("status", timeout_s=_PATIENCE_S)
     if as_json:
-        _print_json(views.status_view(now))
+        console.print_json(views.status_view(now))
     else:
-        _show(terminal.status_view(now))
+        console.show(terminal.status_view(now))
 
 
 def jobs(
@@ -93,26 +74,27 @@ def jobs(
     client = _client(name)
     found = list(_jobs(client, state or [], method or None, limit or None))
     if as_json:
-        _print_json([views.job_view(job) for job in found])
+        console.print_json([views.job_view(job) for job in found])
     elif found:
-        _show(terminal.jobs_table(found))
+        console.show(terminal.jobs_table(found))
         if len(found) == limit:
-            _say(f"The first {limit}; --limit 0 shows all.")
+            console.say(f"The first {limit}; --limit 0 shows all.")
     else:
-        _say(f"Queue {name} holds no such job.")
+        what = "no such job" if state or method else "no job that waits, runs or was abandoned"
+        console.say(f"Queue {name} holds {what}.")
 
 
 def show(job: Id, queue: InQueue = "", as_json: Json = False) -> None:
     """Show all that is known of one job, for as long as its queue knows it."""
-    _join()
+    join()
     found = list(job_search.find(job, queue, _PATIENCE_S))
     if not found:
         raise job_search.unknown(job, queue)
     if as_json:
-        _print_json([_job_view(client, snapshot) for client, snapshot in found])
+        console.print_json([_job_view(client, snapshot) for client, snapshot in found])
         return
     for client, snapshot in found:
-        _show(terminal.job_view(client.queue, snapshot, _record(client, snapshot.id)))
+        console.show(terminal.job_view(client.queue, snapshot, _record(client, snapshot.id)))
 
 
 def submit(
@@ -131,23 +113,24 @@ def submit(
 
     For example: honeydew submit photos classify '"img.png"' --kwargs '{"top": 3}'
     """
-    given = [_json(f"argument {number}", text) for number, text in enumerate(args or [], 1)]
-    named = _json("--kwargs", kwargs)
+    given = [console.parsed(f"argument {number}", text) for number, text in enumerate(args or [], 1)]
+    named = console.parsed("--kwargs", kwargs)
     if not isinstance(named, dict):
-        raise Refused(f"--kwargs was {plain.describe(kwargs)}, expected a JSON object, such as '{{\"top\": 3}}'")
+        raise console.Refused(f"--kwargs was {plain.describe(kwargs)}, expected a JSON object, such as '{{\"top\": 3}}'")
     client = _client(name)
     options = Queue(client).options(delay_s=delay, priority=priority, timeout_s=timeout or None, reply=wait, job_id=job_id or None)
     job = options.submit(method, *given, **named)
     if not wait:
-        _report(as_json, {"id": job.id, "queue": name}, f"{job.id}")
+        console.report(as_json, {"id": job.id, "queue": name}, f"{job.id}")
         return
     waiter = client.follow(job.id)
     client.wait(waiter, None)
     if waiter.end is None:
-        raise waiter.lost or Refused(f"job {job.id} was lost sight of")
+        raise waiter.lost or console.Refused(f"job {job.id} was lost sight of")
     end = views.snapshot_view(name, waiter.end)
     error = "" if waiter.end.last_error is None or waiter.end.state is JobState.DONE else f": {waiter.end.last_error}"
-    _report(as_json, end, f"{job.id} {end['state']}{error}" + (f": {end['result']}" if end["result"] is not None else ""))
+    result = "" if end["result"] is None else f": {end['result']}"
+    console.report(as_json, end, f"{job.id} {end['state']}{error}{result}")
     if waiter.end.state is not JobState.DONE:
         raise typer.Exit(1)
 
@@ -165,7 +148,8 @@ def cancel(
         CancelOutcome.IN_PROGRESS: "runs already; --running ends it, with its worker",
         CancelOutcome.NOT_FOUND: "has ended",
     }
-    _report(as_json, {"id": views.id_view(snapshot.id), "queue": client.queue, "outcome": str(outcome)}, f"job {job} {says[outcome]}")
+    done = {"id": views.id_view(snapshot.id), "queue": client.queue, "outcome": str(outcome)}
+    console.report(as_json, done, f"job {job} {says[outcome]}")
     if outcome is not CancelOutcome.CANCELLED:
         raise typer.Exit(1)
 
@@ -177,26 +161,27 @@ def move(job: Id, destination: Annotated[str, typer.Argument(help="The other que
     client, snapshot = _one(job, queue)
     client.call("move", snapshot.id, destination, timeout_s=None)
     moved = {"id": views.id_view(snapshot.id), "from": client.queue, "queue": destination}
-    _report(as_json, moved, f"job {job} is in queue {destination} now")
+    console.report(as_json, moved, f"job {job} is in queue {destination} now")
 
 
 def retry(job: Id, queue: InQueue = "", as_json: Json = False) -> None:
     """Submit an abandoned job again."""
     client, snapshot = _one(job, queue)
     client.call("retry", snapshot.id, timeout_s=None)
-    _report(as_json, {"id": views.id_view(snapshot.id), "queue": client.queue}, f"job {job} is in line again in queue {client.queue}")
+    revived = {"id": views.id_view(snapshot.id), "queue": client.queue}
+    console.report(as_json, revived, f"job {job} is in line again in queue {client.queue}")
 
 
 def suspend(name: Name, as_json: Json = False) -> None:
     """Stop handing out a queue's jobs; what runs, runs on."""
     _client(name).call("suspend", timeout_s=None)
-    _report(as_json, {"name": name, "suspended": True}, f"queue {name} is suspended")
+    console.report(as_json, {"name": name, "suspended": True}, f"queue {name} is suspended")
 
 
 def resume(name: Name, as_json: Json = False) -> None:
     """Hand out a queue's jobs again."""
     _client(name).call("resume")
-    _report(as_json, {"name": name, "suspended": False}, f"queue {name} runs")
+    console.report(as_json, {"name": name, "suspended": False}, f"queue {name} runs")
 
 
 def stop(
@@ -211,33 +196,14 @@ def stop(
     if not (drain or yes or client.durable):
         _confirm_loss(name, client.call("status", timeout_s=_PATIENCE_S))
     Queue(client).stop(drain=drain, timeout=timeout or None)
-    _report(as_json, {"name": name, "stopped": True}, f"queue {name} is stopped")
+    console.report(as_json, {"name": name, "stopped": True}, f"queue {name} is stopped")
 
 
 # ----------------------------------------------------------------------------------------------
 
 
-def _join() -> None:
-    """Connect, or end the process: Ray does not return for minutes from where somebody listens who is no Ray, or wants another token."""
-    watchdog = threading.Timer(_JOIN_S, _give_up)
-    watchdog.daemon = True
-    watchdog.start()
-    try:
-        cluster.join(_address)
-    finally:
-        watchdog.cancel()
-
-
-def _give_up() -> None:
-    where = _address or os.environ.get("RAY_ADDRESS") or "this machine"
-    print(f"honeydew: the Ray cluster at {plain.printable(where)} did not let this process in within {_JOIN_S:g} s; "
-          "if it was started with a token, this needs the same: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token",
-          file=sys.stderr, flush=True)
-    os._exit(1)
-
-
 def _client(name: str) -> QueueClient:
-    _join()
+    join()
     return client_of(name, _PATIENCE_S)
 
 
@@ -252,9 +218,9 @@ def _watch(client: QueueClient, interval_s: float, as_json: bool) -> None:
         while True:
             now, shown = look()
             if as_json:
-                _print_json(views.status_view(now), indent=None)
+                console.print_json(views.status_view(now), indent=None)
             else:
-                _show(shown)
+                console.show(shown)
             sys.stdout.flush()
             time.sleep(interval_s)
     with Live(look()[1], console=terminal.console(), auto_refresh=False, screen=False) as live:
@@ -273,7 +239,7 @@ def _jobs(client: QueueClient, states: list[JobState], method: str | None, limit
 
 
 def _one(job: str, queue: str) -> tuple[QueueClient, JobSnapshot]:
-    _join()
+    join()
     return job_search.find_one(job, queue, _PATIENCE_S)
 
 
@@ -286,44 +252,15 @@ def _job_view(client: QueueClient, snapshot: JobSnapshot) -> dict[str, Any]:
     return {**views.snapshot_view(client.queue, snapshot), **({} if record is None else views.job_view(record))}
 
 
-def _json(what: str, text: str) -> Any:
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise Refused(f"{what} was {plain.describe(text)}, expected JSON, such as 3 or '\"img.png\"' ({error})") from None
-
-
 def _confirm_loss(name: str, now: QueueStatus) -> None:
     left = now.pending + now.delayed + now.in_progress
     if not left:
         return
     loss = f"queue {name} keeps its {left:,} job(s) in memory, and they would be lost with it"
     if not sys.stdin.isatty():
-        raise Refused(f"{loss}; --drain finishes them first, --yes stops it all the same")
+        raise console.Refused(f"{loss}; --drain finishes them first, --yes stops it all the same")
     if not typer.confirm(f"{loss}. Stop it?", err=True):
         raise typer.Exit(1)
-
-
-def _report(as_json: bool, data: dict[str, Any], text: str) -> None:
-    if as_json:
-        _print_json(data)
-    else:
-        _say(text)
-
-
-def _print_json(data: Any, indent: int | None = 2) -> None:
-    print(json.dumps(data, indent=indent, default=plain.describe))
-
-
-def _say(text: str) -> None:
-    print(plain.printable(text, 2000))
-
-
-def _show(what: RenderableType) -> None:
-    terminal.console().print(what)
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (ls, status, jobs, show, submit, cancel, move, retry, suspend, resume, stop)

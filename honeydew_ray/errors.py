@@ -28,6 +28,10 @@ class QueueFull(HoneydewError):
     """The queue refused the job: it holds as many as it was told to. Nothing was enqueued."""
 
 
+class InsecureCluster(HoneydewError):
+    """``strict_security=True``, and whoever reaches the cluster over the network can run code in it: the queue does not start."""
+
+
 class WorkersAlreadyStarted(HoneydewError):
     """A worker group of that name runs already for this queue."""
 
@@ -104,10 +108,18 @@ class InvalidTransition(HoneydewError):
     """A job was asked to make a step that its state does not allow."""
 
 
+class WorkerTraceback(HoneydewError):
+    """A traceback in a worker: the last cause in the chain of a `JobFailed` that nobody catches, so that it shows where the job failed."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0].rstrip()}\n"""'
+
+
 class JobFailed(HoneydewError):
     """The job's last outcome was a failure; ``failure`` tells which.
 
-    ``__cause__`` is the original exception where it could be rebuilt in this process.
+    ``__cause__`` is the original exception where it could be rebuilt in this process; the cause of
+    that, or else ``__cause__`` itself, is a `WorkerTraceback`, if the job left one.
     """
 
     def __init__(self, job_id: object, queue: str, failure: Failure, attempts: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback as tb
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
 from typing import Literal
 
 FailureKind = Literal[
@@ -83,7 +85,23 @@ def exception_text(error: BaseException) -> str:
 
 
 def exception_traceback(error: BaseException) -> str:
+    """The traceback as Python prints it, from where the user's code begins."""
+    begin = _users_part(error.__traceback__)
     try:
-        return "".join(tb.format_exception(type(error), error, error.__traceback__))
+        return "".join(tb.format_exception(type(error), error, begin))
     except BaseException:  # formatting calls the user's __str__ and __repr__
-        return "".join(tb.format_tb(error.__traceback__)) + exception_text(error) + "\n"
+        return "".join(tb.format_tb(begin)) + exception_text(error) + "\n"
+
+
+_HERE = Path(__file__).parent
+_CALLERS = frozenset(str(_HERE / name) for name in ("actors/worker_actor.py", "actors/runner.py", "craft.py", "testing/inline_workers.py"))
+
+
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
+    """What comes after the last frame of those that call the user's code; everything, if there is no such frame."""
+    begin = trace
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename in _CALLERS:
+            begin = trace.tb_next
+        trace = trace.tb_next
+    return begin

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from honeydew_ray import failpoints
 from honeydew_ray.background import Background
@@ -12,11 +13,12 @@ from honeydew_ray.clock import Clock
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.event_log import EventLog
 from honeydew_ray.failure import Failure
-from honeydew_ray.job import JobId, JobRecord
+from honeydew_ray.isolation import Isolation
+from honeydew_ray.job import JobRecord
 from honeydew_ray.judge import Judge
 from honeydew_ray.lease import Lease, Verdicts
 from honeydew_ray.mailbox import Mailbox
-from honeydew_ray.monitor import Interrupted, JobMonitor, Order, Succeeded, WorkerFate
+from honeydew_ray.monitor import Interrupted, JobMonitor, Order, Succeeded, Unharmed, WorkerFate
 from honeydew_ray.pace import Pace
 from honeydew_ray.reattachment import Reattachment
 from honeydew_ray.replies import Replies
@@ -42,9 +44,10 @@ class Floor:
         self.mailbox = Mailbox(self._dispatch_safely)
         self.background = Background()
         self.settlement = Settlement(store, transport, judge, clock, replies, workforce, self.mailbox, self.background, events,
-                                     tell_success)
-        self.reattachment = Reattachment(store, transport, clock, self.mailbox, self.settlement, self._resume)
+                                     lambda: self.made_room(), tell_success)
+        self.reattachment = Reattachment(store, transport, clock, self.mailbox, self.settlement, self._resume, lambda: self.made_room())
         self.monitors = self.settlement.monitors
+        self.isolation = Isolation(workforce, self.look)
         self.made_room: Callable[[], None] = _nobody  # told when fewer jobs wait
         self.shut = True  # no attempt is issued: suspended, not open yet, or closed
         self._store = store
@@ -55,7 +58,6 @@ class Floor:
         self._events = events
         self._pace = Pace()
         self._leases: dict[Lease, None] = {}  # in the order of issue, so that a run can be repeated
-        self._alone: set[JobId] = set()  # jobs whose lease was cut short by a death, and that have yet to be issued again
         self._alarm: asyncio.TimerHandle | None = None
 
     # -- issuing -------------------------------------------------------------------------------
@@ -82,20 +84,35 @@ class Floor:
 
     async def _dispatch(self) -> None:
         """Issue jobs while there are jobs and free workers; then set the alarm for the next delayed one."""
+        await self._issue_to_cleared()
         while not self.shut:
             room = self._workforce.room(self._pace.appetite())
-            reserved = await self._store.reserve(room, self._clock.now()) if room > 0 else None
+            reserved = await self._store.reserve(room + self.isolation.beside(), self._clock.now()) if room > 0 else None
             if reserved is None:
                 return  # no alarm needed: a worker that becomes free brings us back here
             self.set_alarm(reserved.next_due)
             if not reserved.jobs:
                 return
             failpoints.hit("disp.post_reserve")
-            self.made_room()
             left_over = self._issue_all([job for job in reserved.jobs if not self._withheld(job)])
+            if len(left_over) < len(reserved.jobs):  # else those at the door would come, and go, and bring us back here
+                self.made_room()
             if left_over:
                 await self._keep_waiting(left_over, reserved)
                 return
+
+    async def _issue_to_cleared(self) -> None:
+        """A job for which a worker was kept from others goes there before any other does."""
+        kept = None if self.shut else self._workforce.cleared()
+        if kept is not None:
+            job_id, worker = kept
+            reserved = await self._store.reserve(1, self._clock.now(), only=job_id)
+            jobs = [job for job in reserved.jobs if not self._withheld(job)]
+            if jobs:
+                self._issue(jobs, worker)
+                self.made_room()
+            else:  # others have taken it, or made it wait longer
+                self.isolation.forget(job_id)
 
     def _withheld(self, job: JobRecord) -> bool:
         """A job that was lost with its queue too often, as only a store of several queues can tell, is not run again."""
@@ -110,27 +127,34 @@ class Floor:
         left_over: list[JobRecord] = []
         at = 0
         while at < len(jobs):
-            worker = self._workforce.check_out(jobs[at], alone=jobs[at].id in self._alone)
+            alone = self.isolation.applies_to(jobs[at])
+            worker = self._workforce.check_out(jobs[at], alone)
             if worker is None:
+                if alone:
+                    self.isolation.refused(jobs[at].id)
                 left_over.append(jobs[at])
                 at += 1
                 continue
             waiting, takers = len(jobs) - at, self._workforce.available() + 1
             most = min(self._workforce.most(worker), -(-waiting // takers))  # an even share: all are to have work
-            size = 1 if jobs[at].id in self._alone else self._pace.lease_size(jobs[at:at + most], most) if most > 1 else 1
+            size = 1 if alone or most == 1 else self._pace.lease_size(list(self._until_alone(jobs[at:at + most])), most)
             self._issue(jobs[at:at + size], worker)
             at += size
         return left_over
+
+    def _until_alone(self, jobs: Sequence[JobRecord]) -> Iterator[JobRecord]:
+        return itertools.takewhile(lambda job: not self.isolation.applies_to(job), jobs)
 
     def _issue(self, jobs: Sequence[JobRecord], worker: WorkerRef) -> None:
         company = self._workforce.has_company(worker)
         monitors = [JobMonitor(job, worker, self._transport, in_company=company) for job in jobs]
         for monitor in monitors:
             self.monitors[monitor.job.id] = monitor
-            self._alone.discard(monitor.job.id)
             self._events.started(monitor.job, worker)
         lease = Lease(monitors, worker, self._transport, self._heard_early)
         self._workforce.serves(worker, lease)
+        for job in jobs:
+            self.isolation.forget(job.id)
         self._watch(lease)
 
     async def _keep_waiting(self, jobs: list[JobRecord], reserved: Reserved) -> None:
@@ -176,22 +200,14 @@ class Floor:
         verdicts, fate = await lease.watch()
         del self._leases[lease]
         self._note(verdicts)
-        if fate is WorkerFate.GONE:
-            self._suspect(lease, verdicts)
+        if fate is WorkerFate.GONE and len(lease.monitors) > 1:
+            self.isolation.left_waiting(monitor for monitor, verdict in verdicts if isinstance(verdict, Unharmed))
         frees = fate is WorkerFate.FREE and bool(verdicts) and all(isinstance(verdict, Succeeded) for _, verdict in verdicts)
         if frees and not self._store.durable:
             await self.settlement.conclude(verdicts, frees=lease)  # one round for both
         else:  # the worker need not wait: it keeps the answers until they are settled, and failure modes take their time
             self._release(lease, fate)
             await self.settlement.conclude(verdicts)
-
-    def _suspect(self, lease: Lease, verdicts: Verdicts) -> None:
-        """A worker died with several jobs in hand: each is issued by itself, so that one that kills is found and harms no other."""
-        company = [other for other in self._leases if other.worker == lease.worker]
-        for other in company:
-            other.in_company = True
-        if company or lease.in_company or len(lease.monitors) > 1:
-            self._alone.update(monitor.job.id for monitor, verdict in verdicts if not isinstance(verdict, Succeeded))
 
     async def _heard_early(self, verdicts: Verdicts) -> None:
         self._note(verdicts)

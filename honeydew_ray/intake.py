@@ -12,7 +12,7 @@ from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.mailbox import Mailbox
 from honeydew_ray.monitor import JobMonitor
 from honeydew_ray.replies import Replies
-from honeydew_ray.stores.base import Store
+from honeydew_ray.stores.base import Query, Store
 from honeydew_ray.workforce import Workforce
 
 
@@ -29,8 +29,9 @@ class Intake:
     """Takes custody of jobs, several callers' in one write to the store.
 
     A job whose id is known here - waiting, in hand, abandoned, or ended a while ago - changes
-    nothing; its end still goes to whoever submitted it again. With ``max_pending`` jobs waiting, new
-    ones wait at the door, in order of arrival, or are refused; jobs from other queues are not.
+    nothing; its end still goes to whoever submitted it again, even if the queue is full or takes no
+    more: that is how a caller learns that a try of unclear end had worked. With ``max_pending`` jobs
+    waiting, new ones wait at the door, in order of arrival, or are refused; jobs from other queues are not.
     """
 
     def __init__(self, queue: str, store: Store, replies: Replies, workforce: Workforce, monitors: Mapping[JobId, JobMonitor],
@@ -48,9 +49,12 @@ class Intake:
 
     async def take(self, arrivals: list[Arrival]) -> None:
         """A command: enqueue what may enter, and tell each caller."""
-        accepted = [arrival for arrival in arrivals if self._may_enter(arrival)]
+        accepted = [arrival for arrival in arrivals if await self._may_enter(arrival)]
         if self._max_pending is not None:
             accepted = await self._with_room(accepted, self._max_pending)
+        await self._enter(accepted)
+
+    async def _enter(self, accepted: list[Arrival]) -> None:
         fresh = [job for arrival in accepted for job in arrival.jobs if self._is_fresh(job, arrival.moved)]
         for arrival in accepted:  # before custody: a job may end before its enqueue is known to have worked
             if arrival.jobs and arrival.jobs[0].client is not None:
@@ -60,13 +64,16 @@ class Intake:
         except Exception as error:
             if len(accepted) == 1:
                 _refuse(accepted[0], error)
+                self.made_room()  # it is still there
             else:  # one caller's jobs that the store cannot take must not fail the others'
                 for arrival in accepted:
-                    await self.take([arrival])
+                    await self._enter([arrival])
             return
         self._events.enqueued(fresh if len(added) == len(fresh) else [job for job in fresh if job.id in added])
         for arrival in accepted:
             self._accept(arrival, added)
+        if len(added) < sum(len(arrival.jobs) for arrival in accepted):
+            self.made_room()  # some were known, and took none of the room that was meant for them
 
     def made_room(self) -> None:
         """Fewer jobs wait: those at the door may try again."""
@@ -85,6 +92,8 @@ class Intake:
             if arrival.moved or fits:
                 admitted.append(arrival)
                 room -= len(arrival.jobs)
+            elif await self._knows_all(arrival):
+                admitted.append(arrival)
             elif arrival.patience_s > 0:
                 self._at_door[id(arrival)] = arrival
                 asyncio.get_running_loop().call_later(arrival.patience_s, self._turn_away, arrival)
@@ -103,10 +112,10 @@ class Intake:
         if not arrival.accepted.done():
             arrival.accepted.set_result(None)
 
-    def _may_enter(self, arrival: Arrival) -> bool:
+    async def _may_enter(self, arrival: Arrival) -> bool:
         if arrival.accepted.done():  # turned away, or its caller has left
             return False
-        if self.closed:
+        if self.closed and not await self._knows_all(arrival):
             _refuse(arrival, QueueNotFound(f"queue {self._queue!r} is stopping and takes no more jobs"))
             return False
         for name in {job.method for job in arrival.jobs if not job.is_function}:
@@ -116,6 +125,14 @@ class Intake:
                     'Give a method of the worker class, as in submit("classify", photo), or a function, as in submit(math.sqrt, 2)'))
                 return False
         return True
+
+    async def _knows_all(self, arrival: Arrival) -> bool:
+        """Whether all of the jobs were enqueued before."""
+        strange = [job.id for job in arrival.jobs if self._replies.find(job.id) is None and job.id not in self._monitors]
+        try:
+            return not strange or len((await self._store.page(Query(ids=strange), limit=len(strange))).jobs) == len(strange)
+        except Exception:  # closed, or in trouble: then it cannot be told
+            return False
 
     def _is_fresh(self, job: JobRecord, moved: bool) -> bool:
         end = self._replies.find(job.id)

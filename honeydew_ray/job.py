@@ -26,6 +26,9 @@ class JobState(str, Enum):
     __str__ = str.__str__
 
 
+FINAL_STATES = frozenset({JobState.DONE, JobState.ABANDONED, JobState.MOVED, JobState.CANCELLED})
+"""Those in which a job has ended, well or not."""
+
 _LAST_ATTEMPT_UNCOUNTED = frozenset({JobState.IN_PROGRESS, JobState.DONE, JobState.CANCELLED})
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar, cast
 
-from honeydew_ray import cards, payload, views
-from honeydew_ray.actors.client import QueueClient, Waiter, settled
-from honeydew_ray.errors import JobAbandoned, JobCancelled, JobFailed, JobMoved, JobNotFound, QueueLost, ReplyNotRequested
+from honeydew_ray import cards, views
+from honeydew_ray.actors.client import QueueClient, settled
+from honeydew_ray.ends import error_of
+from honeydew_ray.errors import JobNotFound, QueueLost, ReplyNotRequested
 from honeydew_ray.failure import Failure
-from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
+from honeydew_ray.job import FINAL_STATES, CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
 from honeydew_ray.stores.base import Page, Query
+from honeydew_ray.waiters import Waiter
 
 T = TypeVar("T")
 
 _LOOK_TIMEOUT_S = 5.0  # a display is better without an answer than late
+_ASK_S = 1.0  # the least for a question, however short the wait for the job is to be
+_ASK_WHY_S = 0.5
 _MISSING: Any = object()
-_FINAL = frozenset({JobState.DONE, JobState.ABANDONED, JobState.MOVED, JobState.CANCELLED})
 
 
 class Job(Generic[T]):
@@ -86,17 +90,25 @@ class Job(Generic[T]):
         honeydew_ray.errors.JobAbandoned: job ... failed after 1 attempt(s): exception: ValueError: no photo
         """
         if not self.wait(timeout):
-            raise TimeoutError(f"job {self._id} of queue {self.queue!r} has not ended within {timeout:g} s")
+            raise TimeoutError(f"job {self._id} of queue {self.queue!r} has not ended within {timeout:g} s{self._why(timeout)}")
         return self._outcome(self._follow())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the job has ended, well or not; False if ``timeout`` seconds pass first. Raises as `result` does before the end.
 
-        An interrupt (Ctrl-C, a notebook's stop button) ends the waiting only, and says how to find the job again.
+        A process that did not submit the job asks the queue first, which takes up to a second if the queue is away. An interrupt
+        (Ctrl-C, a notebook's stop button) ends the waiting only, and says how to find the job again.
         """
-        waiter = self._follow()
+        waiter, left_s = self._waiter, timeout
+        if waiter is None:
+            began = time.monotonic()
+            try:
+                waiter = self._follow(None if timeout is None else max(timeout, _ASK_S))
+            except TimeoutError:
+                return False
+            left_s = None if timeout is None else max(timeout - (time.monotonic() - began), 0.0)
         try:
-            return self._client.wait(waiter, timeout)
+            return self._client.wait(waiter, left_s)
         except KeyboardInterrupt:
             again = f'honeydew.get_queue("{self.queue}").job({self._id!r})'
             raise KeyboardInterrupt(f"job {self._id} of queue {self.queue!r} goes on; {again} finds it again") from None
@@ -126,10 +138,13 @@ class Job(Generic[T]):
         """Whether the job has ended, well or not. Raises `JobNotFound` if its queue does not know it any more."""
         if self._waiter is not None:
             return self._waiter.settled
-        return self._snapshot().state in _FINAL
+        return self._snapshot().state in FINAL_STATES
 
     def when_done(self, callback: Callable[[], None]) -> None:
-        """Call back when the job has ended and `result` returns or raises at once: from another thread, or now if it has."""
+        """Call back when the job has ended and `result` returns or raises at once: from another thread, or now if it has.
+
+        What it raises there is logged.
+        """
         self._client.when_settled(self._follow(), callback)
 
     # -- how it stands ---------------------------------------------------------------------------
@@ -237,11 +252,16 @@ class Job(Generic[T]):
 
     # ----------------------------------------------------------------------------------------------
 
-    def _follow(self) -> Waiter:
+    def _why(self, timeout: float | None) -> str:
+        """What keeps the job from being run, for an error's text; whoever waits for moments only is not kept longer by the question."""
+        found = self._client.obstacle(_ASK_WHY_S) if timeout is not None and timeout >= _ASK_WHY_S else None
+        return "" if found is None else f": {found}"
+
+    def _follow(self, timeout_s: float | None = 60.0) -> Waiter:
         if not self._reply:
             raise ReplyNotRequested(f"job {self._id} was submitted with reply=False, so its result was not asked for")
         if self._waiter is None:
-            self._waiter = self._client.follow(self._id)
+            self._waiter = self._client.follow(self._id, timeout_s)
         return self._waiter
 
     def _ended(self) -> JobSnapshot | None:
@@ -274,29 +294,7 @@ class Job(Generic[T]):
         if end.state is JobState.DONE:
             self._value = cast("T", None if end.result is None else end.result.load())
             return self._value
-        raise _error_of(end, self.queue)
-
-
-def _error_of(end: JobSnapshot, queue: str) -> Exception:
-    if end.state is JobState.CANCELLED:
-        return JobCancelled(f"job {end.id} of queue {queue!r} was cancelled")
-    failure = end.last_error or Failure("exception", "JobMoved", f"the job was moved to queue {end.moved_to!r}")
-    if end.state is JobState.MOVED:
-        error: JobFailed = JobMoved(end.id, end.moved_to or "", failure, end.attempts)
-    else:
-        error = JobAbandoned(end.id, queue, failure, end.attempts)
-    error.__cause__ = _original(failure)
-    return error
-
-
-def _original(failure: Failure) -> BaseException | None:
-    if failure.exception is None:
-        return None
-    try:
-        original = payload.loads(failure.exception)
-    except Exception:  # its class may not be importable here; the text says what it was
-        return None
-    return original if isinstance(original, BaseException) else None
+        raise error_of(end, self.queue)
 
 
 def _rebuild(client: QueueClient, job_id: JobId, reply: bool) -> Job[Any]:

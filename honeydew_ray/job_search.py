@@ -10,9 +10,7 @@ from honeydew_ray import plain
 from honeydew_ray.actors import glance
 from honeydew_ray.actors.client import QueueClient, client_of
 from honeydew_ray.errors import HoneydewError, JobNotFound
-from honeydew_ray.job import JobId, JobSnapshot, JobState
-
-FINAL = frozenset({JobState.DONE, JobState.ABANDONED, JobState.MOVED, JobState.CANCELLED})
+from honeydew_ray.job import FINAL_STATES, JobId, JobSnapshot, JobState
 
 
 class AmbiguousJob(HoneydewError):
@@ -32,13 +30,13 @@ def find(job: str, queue: str, patience_s: float) -> Iterator[tuple[QueueClient,
             continue  # one queue in trouble must not hide the job in another
         if known is not None:
             found.append((client, known))
-    yield from sorted(found, key=lambda pair: pair[1].state in FINAL)
+    yield from sorted(found, key=lambda pair: pair[1].state in FINAL_STATES)
 
 
 def find_one(job: str, queue: str, patience_s: float) -> tuple[QueueClient, JobSnapshot]:
     """The one place where it is still to do something, or else where it ended; raises `JobNotFound` and `AmbiguousJob`."""
     found = list(find(job, queue, patience_s))
-    alive = [pair for pair in found if pair[1].state not in FINAL or pair[1].state is JobState.ABANDONED]
+    alive = [pair for pair in found if pair[1].state not in FINAL_STATES or pair[1].state is JobState.ABANDONED]
     if len(alive) > 1:
         there = ", ".join(client.queue for client, _ in alive)
         raise AmbiguousJob(f"job {plain.printable(job)} is in more than one queue: {there}; say which with --queue")

@@ -16,6 +16,8 @@ log = logging.getLogger("honeydew_ray")
 OVERDUE_S = 0.04
 """A lease of several jobs that lasts longer is cut short: what has not started goes to other workers."""
 
+_ANSWER_S = 5.0  # how long a worker may take to say that a job which is out of time has ended
+
 Verdicts = list[tuple[JobMonitor, Verdict]]
 
 
@@ -30,13 +32,13 @@ class Lease:
                  heard_early: Callable[[Verdicts], Awaitable[None]], resumed: bool = False, spent_s: float = 0.0) -> None:
         self.monitors = monitors
         self.worker = worker
-        self.in_company = False  # its worker died, and had other leases too
         self._transport = transport
         self._heard_early = heard_early
         self._resumed = resumed
         self._spent_s = spent_s  # of the only job's time, before it was resumed
         self._timers: list[asyncio.TimerHandle] = []
         self._narrowing: asyncio.Task[None] | None = None
+        self._late: asyncio.Task[None] | None = None
 
     @property
     def open(self) -> list[JobMonitor]:
@@ -104,9 +106,16 @@ class Lease:
 
     def _time(self, monitor: JobMonitor, spent_s: float) -> None:
         timeout_s = monitor.job.timeout_s
-        if timeout_s is not None:
+        if timeout_s is not None and self._resumed and spent_s >= timeout_s:
+            self._late = asyncio.ensure_future(self._end_unless_over(monitor))
+        elif timeout_s is not None:
             left = max(timeout_s - spent_s, 0.0)
             self._timers.append(asyncio.get_running_loop().call_later(left, monitor.end, Order.TIMEOUT))
+
+    async def _end_unless_over(self, monitor: JobMonitor) -> None:
+        """A job whose time ran out while the queue had no process may have ended before: its answer must not die with its worker."""
+        await asyncio.wait([asyncio.ensure_future(self._narrow())], timeout=_ANSWER_S)
+        monitor.end(Order.TIMEOUT)
 
     def _judged(self, reports: Iterable[tuple[JobMonitor, Report]]) -> Verdicts:
         return [(monitor, monitor.answer(report)) for monitor, report in reports if not monitor.answered]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -81,6 +82,7 @@ class JobMonitor:
         self.job = job
         self.token = resumed or job.token  # under which the worker has it
         self.worker = worker
+        self.in_company = in_company  # its worker runs several jobs at once
         self.progress: Any = None
         self.ordered: Order | None = None
         self.killed = False  # its worker was, by order
@@ -88,7 +90,6 @@ class JobMonitor:
         self.settled_as: JobRecord | None = None  # what became of the job, once the store has it
         self._concluded: asyncio.Future[JobRecord] | None = None  # made only for who waits: most have nobody
         self._transport = transport
-        self._in_company = in_company  # its worker runs several jobs at once
         self._stopping: asyncio.Future[None] | None = None
 
     @property
@@ -129,14 +130,17 @@ class JobMonitor:
     def end(self, order: Order) -> None:
         """Have the job ended, by killing its worker, unless it has answered; the first order given is the one that counts.
 
-        A worker that has other jobs in hand is asked to stop just this one first, and has `MERCY_S` for it.
+        A worker that has other jobs in hand is asked to stop just this one first, and has `MERCY_S` for it, unless it is to go
+        itself: one that hangs would not even answer.
         """
-        if self.ordered is not None or self.answered:
+        if self.answered:
             return
-        self.ordered = order
-        if self._in_company and order not in (Order.DRAIN, Order.FENCE):
-            self._stopping = asyncio.ensure_future(self._stop())
-        else:
+        merciful = self.in_company and order not in (Order.DRAIN, Order.FENCE)
+        if self.ordered is None:
+            self.ordered = order
+            if merciful:
+                self._stopping = asyncio.ensure_future(self._stop())
+        if not merciful and not self.killed:
             self._kill()
 
     async def _stop(self) -> None:
@@ -159,21 +163,25 @@ class JobMonitor:
                 return CalledOff() if self.ordered is Order.CANCEL else Unharmed()
             case Died():
                 return self._verdict_on_death(report.failure)
-            case Stopped():
-                return self._verdict_on_death(Failure("exception", "CancelledError", "the job was stopped"))
-            case Lost() if self.killed and self._in_company:  # the kill met others too, but was meant for this one
+            case Stopped() if self.ordered is not None:
+                return self._verdict_as(self.ordered)
+            case Stopped():  # whether it was out of time or cancelled is not known any more
+                text = "the queue's process ended after it had told the worker to stop the job"
+                return Interrupted(self._placed(Failure("exit", "QueueRestarted", text)))
+            case Lost() if self.killed and self.in_company:  # the kill met others too, but was meant for this one
                 return self._verdict_on_death(report.failure)
             case Lost():
                 return CalledOff() if self.ordered is Order.CANCEL else Interrupted(self._placed(report.failure))
 
     def _verdict_on_death(self, failure: Failure) -> Verdict:
-        match self.ordered:
-            case None:
-                return Failed(self._placed(failure))
+        return Failed(self._placed(failure)) if self.ordered is None else self._verdict_as(self.ordered)
+
+    def _verdict_as(self, order: Order) -> Verdict:
+        match order:
             case Order.TIMEOUT:
                 what = "its worker was killed" if self.killed else "was stopped"
                 text = f"the job ran longer than its timeout_s of {self.job.timeout_s:g} s, and {what}"
-                return Failed(self._placed(Failure("timeout", "TimeoutError", text)))
+                return Failed(self._placed(Failure("timeout", "TimeoutError", text, signal=int(signal.SIGKILL) if self.killed else None)))
             case Order.CANCEL:
                 return CalledOff()
             case Order.DRAIN:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+from collections import ChainMap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import CodeType
+from typing import Any, ClassVar, Protocol
 
 import cloudpickle
 
@@ -81,6 +84,27 @@ class Payload:
         return loads(self.data, (buffer.fetch() for buffer in self.buffers))
 
 
+_TABLE: Any = cloudpickle.Pickler.dispatch_table
+
+
+def _with_filename(code: CodeType) -> Any:
+    make, parts = _TABLE[CodeType](code)
+    return make, tuple(code.co_filename if part == "<dynamic-code>" else part for part in parts)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Cloudpickle's, with the names of the files that code came from, for tracebacks: since its version 3.1.3 it leaves them out."""
+
+    dispatch_table: ClassVar[Any] = ChainMap({CodeType: _with_filename}, _TABLE)
+
+
+def _pickled(value: Any, buffer_callback: Any = None) -> bytes:
+    file = io.BytesIO()
+    pickler: Any = _Pickler(file, protocol=5, buffer_callback=buffer_callback)
+    pickler.dump(value)
+    return file.getvalue()
+
+
 def dumps(value: Any, what: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
     """Pickle a value, with its large contiguous buffers left out and returned beside it.
 
@@ -101,7 +125,7 @@ def dumps(value: Any, what: str) -> tuple[bytes, list[pickle.PickleBuffer]]:
         return small
 
     try:
-        data: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_in_band)  # pyright: ignore[reportUnknownMemberType]
+        data = _pickled(value, keep_in_band)
     except Exception as error:
         raise PayloadError(f"{what} cannot be pickled: {exception_text(error)}") from error
     return data, large
@@ -122,7 +146,7 @@ def loads(data: bytes, buffers: Iterable[Any] = ()) -> Any:
 def dumps_whole(value: Any, what: str) -> bytes:
     """Pickle a value with its buffers inside. Raises `PayloadError`, naming ``what``."""
     try:
-        data: bytes = cloudpickle.dumps(value, protocol=5)  # pyright: ignore[reportUnknownMemberType]
+        data = _pickled(value)
     except Exception as error:
         raise PayloadError(f"{what} cannot be pickled: {exception_text(error)}") from error
     return data

@@ -2,154 +2,43 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from operator import length_hint
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Literal
 
 from honeydew_ray import cards
 from honeydew_ray.actors import client, cluster, names, queue_actor
 from honeydew_ray.actors.client import QueueClient, client_of
 from honeydew_ray.actors.cluster import NameTaken
 from honeydew_ray.actors.queue_actor import QueueSpec
-from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse, refuse_type
+from honeydew_ray.arguments import expect_count, expect_flag, expect_name, expect_seconds
 from honeydew_ray.dispatchers.base import Dispatcher
-from honeydew_ray.dispatchers.lru_node import LRUNode
-from honeydew_ray.errors import QueueAlreadyStarted, QueueNotFound
+from honeydew_ray.errors import QueueAlreadyStarted, QueueNotFound, WorkersNotFound
 from honeydew_ray.event_log import DEFAULT_KEPT
 from honeydew_ray.event_stream import EventStream
 from honeydew_ray.events import EventKind, expect_kinds
-from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.job_bar import wait_with_bar
 from honeydew_ray.job_handle import Job
 from honeydew_ray.judge import NodeLoss
 from honeydew_ray.live import LiveView
-from honeydew_ray.progress_bar import with_bar
-from honeydew_ray.queue_core import QueuePolicy
-from honeydew_ray.shipper import Sent, Shipper, SubmitOptions
+from honeydew_ray.query_arguments import query_of
+from honeydew_ray.queue_arguments import expect_instance, expect_subscribers, policy_of
+from honeydew_ray.ray_options import options_of
+from honeydew_ray.shipper import SubmitOptions
 from honeydew_ray.status import QueueStatus
-from honeydew_ray.stores._expressions import is_expression, plain
 from honeydew_ray.stores.base import Page, Query, Store
 from honeydew_ray.stores.memory import MemoryStore
+from honeydew_ray.submitter import Submitter
 from honeydew_ray.subscribers.base import Subscriber
 from honeydew_ray.success_modes.base import SuccessMode
-from honeydew_ray.task import Task, task_of
-from honeydew_ray.workers import start_workers, stop_workers
+from honeydew_ray.worker_groups import start_workers, stop_workers
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_CHUNK = 500
 _PAGE = 1000
 _STOP_TIMEOUT_S = 60.0
 _LOOK_TIMEOUT_S = 5.0
 _GRACE_S = 5.0
-
-
-class Submitter:
-    """Submits jobs to a queue, with one set of options."""
-
-    def __init__(self, queue_client: QueueClient, options: SubmitOptions) -> None:
-        self.shipper = Shipper(queue_client, options)
-        self._client = queue_client
-        self._options = options
-
-    @overload
-    def submit(self, task: str, /, *args: Any, **kwargs: Any) -> Job[Any]: ...
-    @overload
-    def submit(self, task: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
-    @overload
-    def submit(self, task: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> Job[R]: ...
-    def submit(self, task: Any, /, *args: Any, **kwargs: Any) -> Job[Any]:
-        """Enqueue one job; on return the queue has custody of it.
-
-        ``task`` is the name of a method of the worker class, the method itself
-        (``Classifier.classify``), or a function. Raises, with nothing enqueued: `PayloadError` if an
-        argument cannot be pickled, `UnknownMethod`, `QueueNotFound`, `QueueFull`. Raises `EnqueueUncertain`,
-        with the job's handle, if the queue did not answer within ``submit_timeout_s``.
-
-        >>> photos.submit("classify", "img1.png").result(timeout=30)
-        'a cat'
-        >>> photos.submit(len, "img1.png").result()
-        8
-        """
-        return self._enqueue(task_of(task), [(args, kwargs)])[0]
-
-    def submit_many(self, task: Any, /, *iterables: Iterable[Any]) -> list[Job[Any]]:
-        """Enqueue one job for each item, or for each tuple of items of several iterables, as ``map`` would.
-
-        One call to the queue carries 500 jobs. Returns their handles in order; raises as `submit`
-        does, at the first chunk that fails.
-
-        >>> jobs = photos.submit_many("classify", ["img1.png", "img2.png"])
-        >>> [job.result() for job in jobs]
-        ['a cat', 'a dog']
-        """
-        self._refuse_one_id("submit_many")
-        jobs: list[Job[Any]] = []
-        task = task_of(task)
-        ahead: Sent | None = None
-        for chunk in _chunks(iterables, self._chunk()):  # one chunk is made while the one before is on its way
-            if ahead is not None and ahead.delivery.large:
-                jobs += ahead.confirmed()
-                ahead = None
-            sent = self._send(task, chunk)
-            if ahead is not None:
-                jobs += ahead.confirmed()
-            ahead = sent
-        return jobs if ahead is None else jobs + ahead.confirmed()
-
-    def map(self, task: Any, /, *iterables: Iterable[Any], window: int = 2000, progress: bool = False) -> Iterator[Any]:
-        """The results of one job for each item, in order, as they come.
-
-        Submits as you consume: at most ``window`` jobs are ahead of you, so the iterables may be
-        endless. A job that fails raises at its turn, as `Job.result` does; those after it run on.
-        ``progress=True`` shows a bar that fills as you consume. An interrupt leaves the jobs running, and says how to find them.
-
-        >>> list(photos.map("classify", ["img1.png", "img2.png"]))
-        ['a cat', 'a dog']
-        """
-        expect_count("map", "window", window, least=1)
-        self._refuse_one_id("map")
-        results = self._map(task_of(task), iterables, window)
-        return with_bar(self._client.queue, results, _length(iterables)) if progress else results
-
-    def _chunk(self) -> int:
-        """How many jobs go in one call: no more than a queue with a bound could take."""
-        return min(_CHUNK, self._client.max_pending or _CHUNK)
-
-    def _refuse_one_id(self, where: str) -> None:
-        if self._options.job_id is not None:
-            expected = "no job_id, since two jobs of one id are one job"
-            raise refuse(where, "job_id", self._options.job_id, expected, "submit each job with an id of its own")
-
-    def _map(self, task: Task, iterables: tuple[Iterable[Any], ...], window: int) -> Iterator[Any]:
-        calls = zip(*iterables, strict=False)
-        ahead: deque[Job[Any]] = deque()
-        refill = max(window // 2, 1)  # a half at a time, so that one call to the queue carries many jobs
-        while True:
-            if len(ahead) <= window - refill:
-                chunk = [(call, _NO_KWARGS) for call in itertools.islice(calls, min(refill, self._chunk()))]
-                ahead.extend(self._enqueue(task, chunk) if chunk else ())
-            if not ahead:
-                return
-            yield self._next_result(ahead, task)
-
-    def _next_result(self, ahead: deque[Job[Any]], task: Task) -> Any:
-        try:
-            return ahead.popleft().result()
-        except KeyboardInterrupt:
-            again = f'honeydew.get_queue("{self._client.queue}").filter(method="{task.name}")'
-            raise KeyboardInterrupt(f"the jobs submitted so far go on; {again} lists those that wait or run") from None
-
-    def _enqueue(self, task: Task, calls: list[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> list[Job[Any]]:
-        return self._send(task, calls).confirmed()
-
-    def _send(self, task: Task, calls: list[tuple[tuple[Any, ...], Mapping[str, Any]]]) -> Sent:
-        return self.shipper.send([self.shipper.pack(task, args, kwargs) for args, kwargs in calls])
 
 
 class Queue(Submitter):
@@ -213,19 +102,8 @@ class Queue(Submitter):
         >>> photos.filter(lambda job: job.args[0] == "img9.png") == photos.filter(state="delayed") == [later]
         True
         """
-        where = None
-        if is_expression(predicate):
-            where, predicate = plain(predicate), None
-        elif isinstance(predicate, str):
-            state, predicate = predicate, None
-        stale = state == "stale"
-        if state is not None and not stale and state not in list(JobState):
-            raise refuse("filter", "state", state, f"one of {', '.join(JobState)} or stale", 'state="pending"')
-        if predicate is not None and not callable(predicate):
-            raise refuse_type("filter", "predicate", predicate, "a function of a job, a state, or an expression of SQLAlchemy",
-                              'filter(lambda job: job.method == "classify")')
-        query = Query(state=None if state is None or stale else JobState(state), method=method, stale=stale, where=where)
-        return [Job(self._client, record.id, record=record) for record in self._records(query) if predicate is None or predicate(record)]
+        query, fits = query_of(predicate, method, state)
+        return [Job(self._client, record.id, record=record) for record in self._records(query) if fits is None or fits(record)]
 
     def wake(self) -> None:
         """Have the queue look for jobs now, as after inserting rows into the table that it polls."""
@@ -314,7 +192,8 @@ class Queue(Submitter):
         if drain:
             self._client.call("drain", timeout, timeout_s=None if timeout is None else timeout + _GRACE_S)
         for _, group in names.groups_among(cluster.actor_names(), self.name):
-            stop_workers(self.name, group)
+            with contextlib.suppress(WorkersNotFound):  # somebody else stopped it meanwhile
+                stop_workers(self.name, group)
         try:
             self._client.call("close", timeout_s=_STOP_TIMEOUT_S)
         except QueueNotFound:  # stopped before; another queue may have its name by now
@@ -339,9 +218,6 @@ class Queue(Submitter):
                 return
 
 
-_NO_KWARGS: Mapping[str, Any] = {}
-
-
 def start_queue(
     name: str,
     *,
@@ -356,6 +232,7 @@ def start_queue(
     node_loss: NodeLoss = "redeliver",
     subscribers: Iterable[Subscriber] = (),
     events_kept: int = DEFAULT_KEPT,
+    strict_security: bool = False,
     ray_options: Mapping[str, Any] | None = None,
 ) -> Queue:
     """Start a queue in the cluster, connecting to Ray first if need be.
@@ -368,41 +245,32 @@ def start_queue(
     ``node_loss="fail"`` hands a job whose node is lost to the failure mode instead of redelivering it.
     ``subscribers`` are told of the queue's events in its process, on threads of their own; the latest
     ``events_kept`` events, about 250 bytes each, are kept for whoever reads them (0: none, and nobody is told).
-    ``ray_options`` places the queue's actor; without them a store whose files only this node can
-    reach keeps the queue on this node, where Ray restarts it. Raises `QueueAlreadyStarted`, or what the store raises.
+    In a cluster that asks for no token and that other machines may reach, the queue's process logs a warning; with
+    ``strict_security=True`` it raises `InsecureCluster` instead.
+    ``ray_options`` places the queue's actor; unless they name a ``scheduling_strategy``, a store whose files only this
+    node can reach keeps the queue on this node, where Ray restarts it. Raises `QueueAlreadyStarted`, `PayloadError` if
+    the policies or the store cannot be pickled, or what the store raises.
 
     >>> start_queue("photos")
     Traceback (most recent call last):
     ...
     honeydew_ray.errors.QueueAlreadyStarted: queue 'photos' runs already; get_queue("photos") finds it
     """
-    expect_name("start_queue", "name", name)
-    _expect("store", store, Store, "MemoryStore()")
-    _expect("dispatcher", dispatcher, Dispatcher, "LRUNode()")
-    _expect("failure_mode", failure_mode, FailureMode, "Retry(times=3)")
-    _expect("success_mode", success_mode, SuccessMode, "Log()")
-    if node_loss not in ("redeliver", "fail"):
-        raise refuse("start_queue", "node_loss", node_loss, '"redeliver" or "fail"', 'node_loss="fail"')
-    policy = QueuePolicy(
-        name, dispatcher or LRUNode(), failure_mode or Abandon(), suspended,
-        expect_seconds("start_queue", "result_ttl_s", result_ttl_s), expect_count("start_queue", "max_redeliveries", max_redeliveries),
-        node_loss, None if max_pending is None else expect_count("start_queue", "max_pending", max_pending, least=1),
-        expect_count("start_queue", "events_kept", events_kept),
-    )
-    listening = _expect_subscribers(subscribers)
+    policy = policy_of(name, dispatcher, failure_mode, suspended, result_ttl_s=result_ttl_s, max_redeliveries=max_redeliveries,
+                       max_pending=max_pending, node_loss=node_loss, events_kept=events_kept)
+    expect_instance("store", store, Store, "MemoryStore()")
+    expect_instance("success_mode", success_mode, SuccessMode, "Log()")
+    listening = expect_subscribers(subscribers)
+    expect_flag("start_queue", "strict_security", strict_security)
+    options = options_of("start_queue", ray_options)
     cluster.connect()
-    options = dict(ray_options or {})
     if store is not None and store.node_local:
         options.setdefault("scheduling_strategy", cluster.stay_here())
+    spec = QueueSpec(policy, MemoryStore() if store is None else store, success_mode, listening, strict_security)
     try:
-        actor = queue_actor.create(QueueSpec(policy, store or MemoryStore(), success_mode, listening), options)
+        queue_actor.create(spec, options, lambda actor: client.start(name, actor))
     except NameTaken:
         raise QueueAlreadyStarted(f'queue {name!r} runs already; get_queue("{name}") finds it') from None
-    try:
-        client.start(name, actor)
-    except BaseException:
-        cluster.end_actor(actor, names.queue_actor(name))
-        raise
     return Queue(client_of(name))
 
 
@@ -425,31 +293,3 @@ def queues() -> list[str]:
     """
     cluster.connect()
     return names.queues_among(cluster.actor_names())
-
-
-def _expect(what: str, value: object, family: type, example: str) -> None:
-    if value is not None and not isinstance(value, family):
-        hint = f"an instance of {family.__name__}, not the class" if isinstance(value, type) else f"an instance of {family.__name__}"
-        raise refuse_type("start_queue", what, value, hint, f"{what}={example}")
-
-
-def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
-    """How many calls there will be, if all that decide it say so."""
-    lengths = [length_hint(iterable, -1) for iterable in iterables]
-    known = [length for length in lengths if length >= 0]
-    return min(known) if len(known) == len(lengths) and known else None
-
-
-def _expect_subscribers(subscribers: Iterable[Subscriber]) -> tuple[Subscriber, ...]:
-    given = (subscribers,) if isinstance(subscribers, Subscriber) else tuple(subscribers)
-    for subscriber in given:
-        _expect("subscribers", subscriber, Subscriber, "[LogEvents()]")
-    return given
-
-
-def _chunks(iterables: tuple[Iterable[Any], ...], size: int) -> Iterator[list[tuple[tuple[Any, ...], Mapping[str, Any]]]]:
-    calls = zip(*iterables, strict=False)
-    while chunk := [(call, _NO_KWARGS) for call in itertools.islice(calls, size)]:
-        yield chunk
-
-

@@ -8,16 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from honeydew_ray import failpoints, lifecycle
 from honeydew_ray.clock import Clock
 from honeydew_ray.dispatchers.base import Dispatcher
-from honeydew_ray.errors import HoneydewError, JobInProgress, JobNotFound, QueueSuspended, StoreUnreachable
+from honeydew_ray.errors import QueueSuspended, StoreUnreachable
 from honeydew_ray.event_log import DEFAULT_KEPT, EventLog
 from honeydew_ray.events import EventKind
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.floor import Floor
 from honeydew_ray.intake import Arrival, Intake
-from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
+from honeydew_ray.job import FINAL_STATES, CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
 from honeydew_ray.judge import Judge, NodeLoss
 from honeydew_ray.monitor import Order
 from honeydew_ray.opening import Opening
@@ -25,14 +24,13 @@ from honeydew_ray.outward import outward
 from honeydew_ray.policies import Caller
 from honeydew_ray.replies import Replies
 from honeydew_ray.roster import Load, Roster
-from honeydew_ray.settlement import FINAL_STATES
 from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Counts, Opened, Page, Query, Store
 from honeydew_ray.transport import Transport
+from honeydew_ray.waiting_jobs import WaitingJobs
 from honeydew_ray.workforce import Workforce
 
 _DRAIN_LOOK_S = 1.0
-_DEPARTURE_S = 30.0  # two queues that wait for each other's answers must not do so for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,8 @@ class QueuePolicy:
 class QueueCore:
     """The deciding part of a queue: plain Python, told of time and cluster through what is passed in.
 
-    The commands of clients and groups; the intake takes jobs in, the floor issues and settles them.
+    The commands of clients and groups; the intake takes jobs in, the floor issues and settles them, and `WaitingJobs` has those that
+    a client cancels, moves or revives.
     """
 
     def __init__(self, policy: QueuePolicy, store: Store, transport: Transport, caller: Caller, clock: Clock,
@@ -69,14 +68,13 @@ class QueueCore:
         self._intake = Intake(policy.name, store, self.replies, self.workforce, self.floor.monitors, self.floor.mailbox, policy.max_pending,
                               self.events)
         self.floor.made_room = self._intake.made_room
+        self.waiting = WaitingJobs(policy.name, store, transport, clock, self.replies, self.events, self.floor)
         self._wanted_suspended = policy.suspended
         self._store = store
-        self._transport = transport
         self._clock = clock
         self._mailbox = self.floor.mailbox
         self._opening = Opening(store, policy.name)
         self._counts = Counts()  # as last seen
-        self._leaving: dict[JobId, asyncio.Future[None]] = {}  # jobs that a caller has moved to another queue, until it is settled
         self._closed = False
 
     async def open(self) -> None:
@@ -96,7 +94,6 @@ class QueueCore:
         opened = await self._opening.at_last()
         if opened is not None:
             await self._begin(opened)
-            self.floor.look()
 
     async def _begin(self, opened: Opened) -> None:
         self.incarnation = opened.incarnation
@@ -123,7 +120,7 @@ class QueueCore:
         """
         self._opening.expect_open()
         if moved:
-            await self._departed(jobs)
+            await self.waiting.departed(jobs)
         accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await self._mailbox.put(self._intake.take, Arrival(jobs, moved, accepted, patience_s))
         await accepted
@@ -131,7 +128,7 @@ class QueueCore:
     async def cancel(self, job_id: JobId, running: bool = False) -> CancelOutcome:
         """Take a waiting job off the queue; with ``running``, end one in progress too."""
         await self._ready()
-        outcome = await self._mailbox.ask(lambda: self._cancel_waiting(job_id))
+        outcome = await self.waiting.cancel(job_id)
         monitor = self.floor.monitors.get(job_id)
         if outcome is not CancelOutcome.IN_PROGRESS or not running or monitor is None:
             return outcome
@@ -144,16 +141,12 @@ class QueueCore:
         Raises `JobNotFound`, `JobInProgress`, or what the other queue raises; then it stays here.
         """
         await self._ready()
-        if queue == self.name:
-            raise HoneydewError(f"job {job_id} is in queue {queue!r} already")
-        await asyncio.shield(self.floor.background.spawn(self._move(job_id, queue)))  # whoever asked may leave; the job must not stay held
+        await self.waiting.move(job_id, queue)
 
     async def retry(self, job_id: JobId) -> None:
         """Put an abandoned job back in line, its failures and redeliveries counted anew. Raises `JobNotFound` if it is not abandoned."""
         await self._ready()
-        job = await self._mailbox.ask(lambda: self._claim_dead(job_id))
-        self.replies.drop(job_id)
-        await self.floor.settlement.insist(lambda: self._revive(job))
+        await self.waiting.revive(job_id)
 
     async def suspend(self) -> None:
         """Stop issuing jobs. On return nothing more can start: what was issued and not started is taken back."""
@@ -227,7 +220,6 @@ class QueueCore:
         newly_ready = self.workforce.update(roster)
         for worker in newly_ready or ():
             self.floor.background.spawn(self.floor.adopt(worker))
-        self.floor.look()
         return newly_ready is not None
 
     def progressed(self, job_id: JobId, attempt: int, incarnation: str, progress: Any) -> None:
@@ -239,30 +231,37 @@ class QueueCore:
 
     async def load(self, group: str) -> Load:
         """How much there is to do for a group whose size follows the backlog; nothing while the queue is suspended."""
-        counts = await self._mailbox.ask(self._store.counts)
+        counts = await self._mailbox.ask(self._counts_now)
         return Load(0 if self.floor.shut else counts.pending, self.workforce.idle(group))
 
-    async def fence(self, worker_id: str) -> bool:
-        """A worker fell silent: have it killed, and the job in hand redelivered. Whether there was one."""
+    async def _counts_now(self) -> Counts:
+        """The counts, with jobs that have come due among those that wait, though no worker is free to ask the store for them."""
+        if not self._store.outside:  # one that others use, too, counts by its own clock
+            await self._store.reserve(0, self._clock.now())
+        return await self._store.counts()
+
+    async def fence(self, worker_id: str, by: str) -> bool:
+        """A worker fell silent: have it killed, and the job in hand redelivered. Whether there was one.
+
+        ``by``, here and in `retire`: the incarnation of the group's process that asks, and sees to it that the worker ends.
+        """
         await self.floor.reattachment.clear()
-        in_hand = {monitor for lease in self.workforce.retire([worker_id], fenced=True) for monitor in lease.open}
-        in_hand |= {monitor for monitor in self.floor.monitors.values() if monitor.worker.id == worker_id and not monitor.answered}
+        self.workforce.retire([worker_id], by, fenced=True)
+        in_hand = [monitor for monitor in self.floor.monitors.values() if monitor.worker.id == worker_id and not monitor.answered]
         for monitor in in_hand:
             monitor.end(Order.FENCE)
         return bool(in_hand)
 
-    async def retire(self, worker_ids: list[str], shutdown_s: float | None) -> None:
+    async def retire(self, worker_ids: list[str], by: str, shutdown_s: float | None) -> None:
         """Give these workers no more jobs; on return they run none.
 
         A job in hand has ``shutdown_s`` seconds (None: as long as it takes); then its worker is killed and it is redelivered.
         """
         if self._opening.trouble is None:
             await self.floor.reattachment.clear()
-        leases = self.workforce.retire(worker_ids)
+        leases = self.workforce.retire(worker_ids, by)
         await asyncio.gather(*(lease.cut_short() for lease in leases if len(lease.open) > 1))
-        in_hand = {monitor: None for lease in leases for monitor in lease.monitors if monitor.settled_as is None}
-        not_adopted_yet = [monitor for monitor in self.floor.monitors.values() if monitor.worker.id in worker_ids]
-        in_hand.update(dict.fromkeys(not_adopted_yet))
+        in_hand = [monitor for monitor in self.floor.monitors.values() if monitor.worker.id in worker_ids]
         if in_hand:
             await asyncio.wait([monitor.concluded for monitor in in_hand], timeout=shutdown_s)
         for monitor in in_hand:
@@ -315,82 +314,6 @@ class QueueCore:
         self.events.close()
 
     # -- commands, one at a time -----------------------------------------------------------------
-
-    async def _cancel_waiting(self, job_id: JobId) -> CancelOutcome:
-        page = await self._store.page(Query(ids=[job_id]))
-        try:
-            outcome = await self._store.cancel(job_id)
-        except Exception:  # the store may have done it, or do it yet: whoever waits for the job must hear of it
-            if page.jobs:
-                self.floor.background.spawn(self.floor.settlement.insist(lambda: self._finish_cancel(page.jobs[0])))
-            raise
-        if outcome is CancelOutcome.CANCELLED:
-            self._cancelled(page.jobs[0] if page.jobs else None)
-        return outcome
-
-    async def _finish_cancel(self, job: JobRecord) -> None:
-        outcome = await self._store.cancel(job.id)
-        gone = outcome is CancelOutcome.NOT_FOUND and self.replies.find(job.id) is None
-        if outcome is CancelOutcome.CANCELLED or (gone and not (await self._store.page(Query(ids=[job.id]))).jobs):
-            self._cancelled(job)
-
-    def _cancelled(self, job: JobRecord | None) -> None:
-        if job is not None:  # else somebody put it there between the two looks
-            self.replies.ended(lifecycle.cancelled(job, self._clock.now()))
-            self.events.tell(EventKind.CANCELLED, job)
-        self.floor.settlement.emptied.set()
-        self._intake.made_room()
-
-    async def _departed(self, jobs: Sequence[JobRecord]) -> None:
-        """Wait until what left here under these ids is gone: a job back before that would pass for known, and be removed."""
-        leaving: list[asyncio.Future[Any]] = [self._leaving[job.id] for job in jobs if job.id in self._leaving]
-        monitors = [self.floor.monitors[job.id] for job in jobs if job.id in self.floor.monitors]
-        leaving += [monitor.concluded for monitor in monitors if monitor.answered]
-        if leaving and (await asyncio.wait(leaving, timeout=_DEPARTURE_S))[1]:
-            raise HoneydewError(f"queue {self.name!r} has yet to let go of a job that is to come back to it")
-
-    async def _move(self, job_id: JobId, queue: str) -> None:
-        job = await self._mailbox.ask(lambda: self._hold(job_id))
-        leaving = self._leaving[job_id] = asyncio.get_running_loop().create_future()
-        try:
-            await self._transport.enqueue(queue, [lifecycle.arrived(job, queue, self._clock.now())])
-            failpoints.hit("move.between")
-        except BaseException:
-            await self.floor.settlement.insist(lambda: self.floor.settlement.put_back([job]))
-            raise
-        else:
-            await self.floor.settlement.insist(lambda: self._let_go(job, queue))
-        finally:
-            del self._leaving[job_id]
-            leaving.set_result(None)
-
-    async def _hold(self, job_id: JobId) -> JobRecord:
-        now = self._clock.now()
-        reserved = await self._store.reserve(1, now, only=job_id)
-        if reserved.jobs:
-            self._intake.made_room()
-            return reserved.jobs[0]
-        page = await self._store.page(Query(ids=[job_id], state=JobState.IN_PROGRESS))
-        if page.jobs:
-            raise JobInProgress(f"job {job_id} runs already; cancel it with running=True, or wait for its end")
-        raise JobNotFound(f"queue {self.name!r} has no waiting job {job_id}")
-
-    async def _claim_dead(self, job_id: JobId) -> JobRecord:
-        reserved = await self._store.reserve(1, self._clock.now(), only=job_id, abandoned=True)
-        if not reserved.jobs:
-            raise JobNotFound(f"queue {self.name!r} has no abandoned job {job_id}")
-        return reserved.jobs[0]
-
-    async def _revive(self, job: JobRecord) -> None:
-        await self._store.nack([lifecycle.revived(job, self._clock.now())])
-        self.events.tell(EventKind.REVIVED, job)
-
-    async def _let_go(self, job: JobRecord, queue: str) -> None:
-        record = lifecycle.moved(job, queue, self._clock.now())
-        await self._store.ack([record])
-        self.replies.ended(record)
-        self.events.tell(EventKind.MOVED, record, to_queue=queue)
-        self.floor.settlement.emptied.set()
 
     async def _set_suspended(self, suspended: bool) -> None:
         changed = suspended != self.suspended

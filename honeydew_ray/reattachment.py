@@ -27,13 +27,14 @@ class Reattachment:
     """
 
     def __init__(self, store: Store, transport: Transport, clock: Clock, mailbox: Mailbox, settlement: Settlement,
-                 follow: Callable[[JobMonitor, float], Lease]) -> None:
+                 follow: Callable[[JobMonitor, float], Lease], made_room: Callable[[], None]) -> None:
         self._store = store
         self._transport = transport
         self._clock = clock
         self._mailbox = mailbox
         self._settlement = settlement
         self._follow = follow  # watch a monitor whose job has run for so many seconds
+        self._made_room = made_room
         self._resumed: dict[str, list[Lease]] = {}  # by worker: what an earlier process of the queue left it with
         self._clear = asyncio.Event()
 
@@ -94,7 +95,10 @@ class Reattachment:
         if not page.jobs or page.jobs[0].state not in (JobState.PENDING, JobState.DELAYED) or page.jobs[0].attempt + 1 != token.attempt:
             return None
         claimed = await self._store.reserve(1, now, only=token.job_id)
-        return claimed.jobs[0] if claimed.jobs else None
+        if not claimed.jobs:
+            return None
+        self._made_room()
+        return claimed.jobs[0]
 
 
 def _same_attempt(token: Token, waiting: Iterable[Token]) -> Token | None:

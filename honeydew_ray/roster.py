@@ -51,7 +51,8 @@ class Load(NamedTuple):
 
 
 class Spoilt(NamedTuple):
-    """A worker whose state of this epoch must be made anew."""
+    """A worker whose state of this epoch must be made anew, or that ``leaves``, as it gets no more jobs."""
 
     worker_id: str
     epoch: int
+    leaves: bool = False

@@ -13,7 +13,7 @@ from honeydew_ray.background import Background
 from honeydew_ray.clock import Clock
 from honeydew_ray.errors import PayloadError
 from honeydew_ray.event_log import EventLog
-from honeydew_ray.job import JobId, JobRecord, JobState
+from honeydew_ray.job import FINAL_STATES, JobId, JobRecord, JobState
 from honeydew_ray.judge import Judge
 from honeydew_ray.lease import Lease, Verdicts
 from honeydew_ray.mailbox import Mailbox
@@ -27,14 +27,13 @@ log = logging.getLogger("honeydew_ray")
 
 STORE_RETRY_S = 1.0
 _REMOVED = frozenset({JobState.DONE, JobState.MOVED, JobState.CANCELLED})
-FINAL_STATES = _REMOVED | {JobState.ABANDONED}
 
 
 class _Conclusion(NamedTuple):
     record: JobRecord
+    job: JobRecord  # as it was in progress
     monitor: JobMonitor | None = None  # None: nobody watched the attempt, as the queue lost its process under it
     frees: Lease | None = None  # the worker becomes free with it, as its lease is over
-    unwatched: JobRecord | None = None  # as it was in progress, if nobody watched it
     ran_s: float | None = None  # as measured by its worker
 
 
@@ -47,7 +46,8 @@ class Settlement:
     """
 
     def __init__(self, store: Store, transport: Transport, judge: Judge, clock: Clock, replies: Replies, workforce: Workforce,
-                 mailbox: Mailbox, background: Background, events: EventLog, tell_success: Callable[[JobRecord], None] | None) -> None:
+                 mailbox: Mailbox, background: Background, events: EventLog, made_room: Callable[[], None],
+                 tell_success: Callable[[JobRecord], None] | None) -> None:
         self.monitors: dict[JobId, JobMonitor] = {}
         self.emptied = asyncio.Event()
         self.succeeded = self.failed = 0  # attempts, since the queue was opened
@@ -60,6 +60,7 @@ class Settlement:
         self._mailbox = mailbox
         self._background = background
         self._events = events
+        self._made_room = made_room
         self._tell_success = tell_success
         self._called_off: set[JobId] = set()
 
@@ -73,7 +74,7 @@ class Settlement:
         others = [(monitor, verdict) for monitor, verdict in verdicts if not isinstance(verdict, Succeeded)]
         for monitor, verdict in others:  # a failure mode takes its time, and the others need not wait for it
             self._background.spawn(self._conclude(monitor, verdict))
-        conclusions = [_Conclusion(await self._judge.judge(monitor.job, verdict), monitor, ran_s=verdict.ran_s)
+        conclusions = [_Conclusion(await self._judge.judge(monitor.job, verdict), monitor.job, monitor, ran_s=verdict.ran_s)
                        for monitor, verdict in done]
         if conclusions:
             conclusions[-1] = conclusions[-1]._replace(frees=frees)
@@ -81,7 +82,7 @@ class Settlement:
 
     async def conclude_unwatched(self, job: JobRecord, verdict: Verdict) -> None:
         """Settle a job that nobody watches."""
-        await self._mailbox.put(self._take, _Conclusion(await self._judge.judge(job, verdict), unwatched=job))
+        await self._mailbox.put(self._take, _Conclusion(await self._judge.judge(job, verdict), job))
 
     async def insist(self, command: Callable[[], Awaitable[None]]) -> None:
         """Run a command that settles a job held without a monitor, until the store has taken it."""
@@ -98,7 +99,7 @@ class Settlement:
         await self._store.nack([lifecycle.gave_back(job, now) for job in jobs])
 
     async def _conclude(self, monitor: JobMonitor, verdict: Verdict) -> None:
-        await self._mailbox.put(self._take, _Conclusion(await self._judge.judge(monitor.job, verdict), monitor))
+        await self._mailbox.put(self._take, _Conclusion(await self._judge.judge(monitor.job, verdict), monitor.job, monitor))
 
     async def _take(self, conclusions: list[_Conclusion]) -> None:
         if self._store.overlapping:  # other commands need not wait for the commit
@@ -128,38 +129,37 @@ class Settlement:
         for record, held in zip(leaving, await self._store.ack(leaving), strict=True):
             if not held and record.state is JobState.CANCELLED:  # it is back in line: an earlier try put it there before it failed
                 await self._store.cancel(record.id)
+                self._made_room()
 
     def _settle_later(self, conclusions: list[_Conclusion], error: Exception) -> None:
         """Committed or not, once more does no harm: `Store.ack` and `Store.nack` are idempotent."""
         log.error("the store failed to settle %d jobs; trying again in %g s", len(conclusions), STORE_RETRY_S, exc_info=error)
         for conclusion in conclusions:  # each by itself, so that one that the store cannot take does not hold up the others
             storable = self._storable(conclusion, error) if len(conclusions) == 1 else conclusion
-            alone = functools.partial(self._take)
-            asyncio.get_running_loop().call_later(STORE_RETRY_S, self._mailbox.post, alone, storable)
+            take = functools.partial(self._take)  # unlike any other, so that the mailbox makes no batch of them
+            asyncio.get_running_loop().call_later(STORE_RETRY_S, self._mailbox.post, take, storable)
 
     def _storable(self, conclusion: _Conclusion, error: Exception) -> _Conclusion:
         """A job whose note the store can never take goes to the dead list, with both errors shown, rather than be tried for ever."""
         record = conclusion.record
-        if not isinstance(error, PayloadError) or record.last_error is None or conclusion.monitor is None:
+        if not isinstance(error, PayloadError) or record.last_error is None:
             return conclusion
         failure = record.last_error.followed_by(error, "storing the failure mode's note")
-        return conclusion._replace(record=lifecycle.abandoned(conclusion.monitor.job, failure, self._clock.now()))
+        return conclusion._replace(record=lifecycle.abandoned(conclusion.job, failure, self._clock.now()))
 
     def _concluded(self, conclusion: _Conclusion) -> None:
-        record, monitor, frees, unwatched, ran_s = conclusion
+        record, job, monitor, frees, ran_s = conclusion
         self._called_off.discard(record.id)
         self.succeeded += record.state is JobState.DONE
-        self.failed += monitor is not None and record.last_error is not monitor.job.last_error
+        self.failed += record.last_error is not job.last_error
         if record.state is JobState.DONE and self._tell_success is not None:
             self._tell_success(record)
         if monitor is not None:
             if self.monitors.get(record.id) is monitor:  # else the store had put the job back before it failed, and it was issued again
                 del self.monitors[record.id]
             self._transport.settled(monitor.worker, monitor.token)
-            self._events.concluded(monitor.job, record, monitor.worker, ran_s)
             monitor.conclude(record)
-        elif unwatched is not None:
-            self._events.concluded(unwatched, record, None)
+        self._events.concluded(job, record, None if monitor is None else monitor.worker, ran_s)
         if frees is not None:
             self._workforce.finished(frees)
         if not self.monitors:

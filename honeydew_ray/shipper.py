@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from honeydew_ray import payload
-from honeydew_ray.actors.client import Delivery, QueueClient
+from honeydew_ray.actors.client import QueueClient
+from honeydew_ray.actors.delivery import Delivery
 from honeydew_ray.actors.objects import as_arguments
-from honeydew_ray.actors.queue_actor import Row, Submission
 from honeydew_ray.arguments import expect_seconds, refuse, refuse_type
 from honeydew_ray.errors import EnqueueUncertain
 from honeydew_ray.job_handle import Job
+from honeydew_ray.protocol import Row, Submission
 from honeydew_ray.task import Task
 
 _AT_DOOR_S = 10.0
@@ -64,7 +65,7 @@ class Sent(NamedTuple):
     delivery: Delivery
 
     def confirmed(self) -> list[Job[Any]]:
-        """The jobs, once the queue has custody of them. Raises what `honeydew_ray.queue.Submitter.submit` raises."""
+        """The jobs, once the queue has custody of them. Raises what `honeydew_ray.Submitter.submit` raises."""
         try:
             self.delivery.confirm()
         except EnqueueUncertain as error:

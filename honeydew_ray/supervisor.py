@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,6 +166,11 @@ class Supervisor:
             return []
         slot.state, slot.ready = WorkerState.STARTING, False
         return [self._init(slot)]
+
+    def stranded(self, worker_id: str) -> list[Action]:
+        """The queue gives it no more jobs since an earlier process of the group was to end it: end it now, when it has none in hand."""
+        slot = self._find(worker_id)
+        return [] if slot is None or slot.pid is None or self._stopped else self._vacate(slot, math.inf)
 
     def unheard(self, worker_id: str, silent_s: float, computed_s: float) -> list[Action]:
         """A worker did not answer for ``silent_s`` seconds, in which it used ``computed_s`` seconds of a processor.

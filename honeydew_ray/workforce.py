@@ -6,13 +6,15 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from honeydew_ray.dispatchers.base import Dispatcher, WorkerRef
 from honeydew_ray.events import EventKind
-from honeydew_ray.job import JobRecord
+from honeydew_ray.job import JobId, JobRecord
 from honeydew_ray.lease import Lease
 from honeydew_ray.monitor import JobMonitor
 from honeydew_ray.pace import MOST_JOBS
+from honeydew_ray.postmortem import is_suspect
 from honeydew_ray.roster import Roster, Spoilt, WorkerView
 from honeydew_ray.status import WorkerState, WorkerStatus
 
@@ -26,12 +28,19 @@ class _Worker:
     places: int = 1  # how many leases it serves at once
     most: int = 1  # how many jobs a lease of it may carry
     free: bool = False  # the dispatcher may choose it
-    closed: bool = False  # it takes nothing until it serves nothing: a job is to have it to itself
+    closed: bool = False  # it takes nothing until it serves nothing: a job has it, or is to have it, to itself
     spoilt: bool = False
     retiring: bool = False
     fenced: bool = False  # it retires because it does not answer
     jobs: int = 0  # how many it was given here
     serving: dict[Lease, None] = field(default_factory=dict[Lease, None])  # the oldest first
+
+
+class _Clearing(NamedTuple):
+    """A worker is kept from others until it serves nothing, for a job that is to have it to itself."""
+
+    job_id: JobId
+    worker_id: str
 
 
 class Workforce:
@@ -49,11 +58,13 @@ class Workforce:
         self._rosters: dict[str, Roster] = {}  # by group
         self._attention: dict[str, asyncio.Event] = {}  # by group: set when one of its workers is spoilt
         self._workers: dict[str, _Worker] = {}
-        self._barred: set[str] = set()  # the ids of workers gone and retired, until their group's roster drops them
+        # workers gone and retired, until their group's roster drops them, with the incarnation of the group's process that knows of it
+        self._barred: dict[str, str] = {}
         self._spoilt_unmet: set[str] = set()  # the ids of workers whose state a job spoilt before their group told of them
         self._past: set[tuple[str, str]] = set()  # (group, incarnation) of group processes that were replaced or removed
         self._wide = False  # whether some worker may have several jobs in hand
         self._suspected: set[str] = set()  # nodes whose workers died, that nobody has looked at yet
+        self._clearing: _Clearing | None = None  # one at a time: the others must go on
         self._changed = asyncio.Event()
 
     # -- what groups tell --------------------------------------------------------------------
@@ -74,11 +85,17 @@ class Workforce:
             self._drop_missing(known, roster)
         self._rosters[roster.group] = roster
         self._wide = any(known.prefetch or known.concurrency > 1 for known in self._rosters.values())
+        for view in roster.workers:
+            if self._is_stranded(roster, view):
+                self._call(view.ref.id)
         self._note_change()
         return [view.ref for view in roster.workers if view.ready and self._is_news(view)]
 
     def adopt(self, worker: WorkerRef, serving: Sequence[Lease] = ()) -> None:
-        """A worker joins, running nothing or what is in ``serving``, or is back with its state made anew."""
+        """A worker joins, running nothing or what is in ``serving``, or is back with its state made anew.
+
+        What it runs beside others, as it may now be given more, is stopped without them from here on.
+        """
         roster, view = self._seen(worker.id)
         if roster is None or view is None or not view.ready or worker.id in self._barred:
             return  # gone again, or spoilt again, while it was being adopted
@@ -86,6 +103,9 @@ class Workforce:
         if member is None:
             most = MOST_JOBS if roster.prefetch else 1
             member = self._workers[worker.id] = _Worker(worker, view.epoch, roster.concurrency, most, serving=dict.fromkeys(serving))
+            for monitor in (monitor for lease in serving for monitor in lease.monitors):
+                monitor.in_company = roster.concurrency > 1
+                member.closed = member.closed or is_suspect(monitor.job)
             self._tell(EventKind.WORKER_STARTED, worker=worker.id, node=worker.node, pid=view.pid)
         elif member.serving or (member.spoilt and view.epoch <= member.epoch):
             return  # it was adopted twice, and given a job in between
@@ -103,10 +123,13 @@ class Workforce:
             self._past.add((group, roster.incarnation))
             self._drop_missing(roster, replace(roster, workers=()))
             del self._rosters[group]
+            gone = {incarnation for past, incarnation in self._past if past == group}
+            self._barred = {worker_id: by for worker_id, by in self._barred.items() if by not in gone}
         self._attention.pop(group, asyncio.Event()).set()
 
     async def spoilt(self, group: str, handled: Collection[Spoilt], patience_s: float) -> list[Spoilt]:
-        """The group's workers whose state must be made anew, but for those it handles already.
+        """The group's workers whose state must be made anew, and those that an earlier process of it was to end, and did not;
+        but for those it handles already.
 
         Waits up to ``patience_s`` for one.
         """
@@ -150,26 +173,43 @@ class Workforce:
     def check_out(self, job: JobRecord, alone: bool = False) -> WorkerRef | None:
         """The dispatcher's choice for a job; None if it has none, or chose what is not free.
 
-        ``alone``: the job shall have the worker to itself; one that serves others takes no more until it is done with them.
+        ``alone``: the job shall have the worker to itself. If the dispatcher has none that serves nothing, the first that it chose takes
+        no more until it does, unless one does so already; then it is `cleared`, for this job, until `reopen` calls it off.
         """
-        try:
-            chosen = self._dispatcher.check_out(job)
-        except Exception:
-            log.exception("dispatcher %r raised in check_out", self._dispatcher)
-            return None
-        if chosen is None:
-            return None
-        member = self._workers.get(chosen.id)
-        if member is None or not member.free:
-            log.error("dispatcher %r chose worker %s, which is not free; choice refused", self._dispatcher, chosen.id)
-            return None
-        member.free = False
-        member.closed = alone
-        return None if alone and member.serving else member.ref
+        passed_over: list[_Worker] = []
+        chosen = self._choose(job)
+        while alone and chosen is not None and chosen.serving:
+            passed_over.append(chosen)
+            chosen = self._choose(job)
+        if chosen is not None:
+            self.reopen(job.id)
+            chosen.closed = alone
+        elif passed_over and self._being_cleared() is None:
+            self._clearing = _Clearing(job.id, passed_over[0].ref.id)
+            passed_over[0].closed = True
+        for member in passed_over:
+            self._release(member)
+        return None if chosen is None else chosen.ref
+
+    def cleared(self) -> tuple[JobId, WorkerRef] | None:
+        """A worker that is kept for a job, and serves nothing now: it is checked out."""
+        member = self._being_cleared()
+        return None if self._clearing is None or member is None or member.serving else (self._clearing.job_id, member.ref)
+
+    def reopen(self, job_id: JobId) -> None:
+        """The job needs no worker that is kept for it, any more."""
+        if self._clearing is not None and self._clearing.job_id == job_id:
+            member = self._being_cleared()
+            self._clearing = None
+            if member is not None:
+                member.closed = False
+                self._release(member)
 
     def serves(self, worker: WorkerRef, lease: Lease) -> None:
         """A worker that was checked out has a lease."""
         member = self._workers[worker.id]
+        if member is self._being_cleared():
+            self._clearing = None
         member.serving[lease] = None
         member.jobs += len(lease.monitors)
         if member.places > 1:
@@ -183,12 +223,12 @@ class Workforce:
         if member is None or lease not in member.serving:
             return  # it was dropped, and perhaps adopted anew, meanwhile
         del member.serving[lease]
-        member.closed = member.closed and bool(member.serving)
         if spoilt:
             member.spoilt = True
             if member.free:
                 member.free = False
                 self._tell_dispatcher(self._dispatcher.remove, member.ref)
+        member.closed = member.closed and (bool(member.serving) or member is self._being_cleared())
         if member.spoilt and not member.serving:
             self._call(member.ref.id)
         self._release(member)
@@ -196,17 +236,22 @@ class Workforce:
 
     def gone(self, worker: WorkerRef) -> None:
         """A worker is dead: it is never given a job again."""
-        if self._view(worker.id) is not None:
-            self._barred.add(worker.id)
+        roster, _ = self._seen(worker.id)
+        if roster is not None:
+            self._barred[worker.id] = roster.incarnation
         member = self._workers.pop(worker.id, None)
         if member is not None:
             self._tell_dispatcher(self._dispatcher.remove, worker)
             self._told_gone(member)
         self._note_change()
 
-    def retire(self, worker_ids: list[str], fenced: bool = False) -> list[Lease]:
-        """Give these workers no more jobs; what they have in hand."""
-        self._barred.update(worker_ids)  # those that are not ready yet, too
+    def retire(self, worker_ids: list[str], by: str, fenced: bool = False) -> list[Lease]:
+        """Give these workers no more jobs; what they have in hand. ``by``: the incarnation of the group's process that asks for it."""
+        self._barred.update(dict.fromkeys(worker_ids, by))  # those that are not ready yet, too
+        for worker_id in worker_ids:
+            roster, view = self._seen(worker_id)
+            if roster is not None and view is not None and self._is_stranded(roster, view):
+                self._call(worker_id)
         members = [self._workers[worker_id] for worker_id in worker_ids if worker_id in self._workers]
         for member in members:
             member.retiring, member.fenced = True, fenced
@@ -221,11 +266,11 @@ class Workforce:
         members = (self._workers.get(view.ref.id) for view in roster.workers) if roster is not None else ()
         return {member.ref.id: member.jobs for member in members if member is not None and member.free and not member.serving}
 
-    def dismiss(self, worker_ids: Collection[str]) -> list[str]:
-        """Retire those of these workers that have no job in hand; their ids. Again, the same."""
+    def dismiss(self, worker_ids: Collection[str], by: str) -> list[str]:
+        """`retire` those of these workers that have no job in hand; their ids. Again, the same."""
         members = [self._workers[worker_id] for worker_id in worker_ids if worker_id in self._workers]
         leaving = [member.ref.id for member in members if (member.free or member.retiring) and not member.serving]
-        self.retire(leaving)
+        self.retire(leaving, by)
         return leaving
 
     # -- what others ask ---------------------------------------------------------------------
@@ -260,6 +305,28 @@ class Workforce:
 
     # ----------------------------------------------------------------------------------------
 
+    def _choose(self, job: JobRecord) -> _Worker | None:
+        try:
+            chosen = self._dispatcher.check_out(job)
+        except Exception:
+            log.exception("dispatcher %r raised in check_out", self._dispatcher)
+            return None
+        if chosen is None:
+            return None
+        member = self._workers.get(chosen.id)
+        if member is None or not member.free:
+            log.error("dispatcher %r chose worker %s, which is not free; choice refused", self._dispatcher, chosen.id)
+            return None
+        member.free = False
+        return member
+
+    def _being_cleared(self) -> _Worker | None:
+        member = None if self._clearing is None else self._workers.get(self._clearing.worker_id)
+        if member is None or member.retiring or member.spoilt:
+            self._clearing = None
+            return None
+        return member
+
     def _status(self, group: str, view: WorkerView) -> WorkerStatus:
         member, state = self._workers.get(view.ref.id), view.state
         in_hand: list[JobMonitor] = []
@@ -288,9 +355,6 @@ class Workforce:
         member = self._workers.get(view.ref.id)
         return member is None or (member.spoilt and view.epoch > member.epoch)
 
-    def _view(self, worker_id: str) -> WorkerView | None:
-        return self._seen(worker_id)[1]
-
     def _seen(self, worker_id: str) -> tuple[Roster | None, WorkerView | None]:
         """A worker as its group told of it."""
         for roster in self._rosters.values():
@@ -304,7 +368,7 @@ class Workforce:
         for view in old.workers:
             if view.ref.id not in present:
                 self.gone(view.ref)
-                self._barred.discard(view.ref.id)
+                self._barred.pop(view.ref.id, None)
                 self._spoilt_unmet.discard(view.ref.id)
 
     def _release(self, member: _Worker) -> None:
@@ -315,8 +379,15 @@ class Workforce:
 
     def _spoilt_of(self, group: str) -> list[Spoilt]:
         roster = self._rosters.get(group)
-        members = (self._workers.get(view.ref.id) for view in roster.workers) if roster is not None else ()
-        return [Spoilt(member.ref.id, member.epoch) for member in members if member is not None and member.spoilt and not member.serving]
+        if roster is None:
+            return []
+        members = (self._workers.get(view.ref.id) for view in roster.workers)
+        spoilt = [Spoilt(one.ref.id, one.epoch) for one in members if one is not None and one.spoilt and not one.serving]
+        return spoilt + [Spoilt(view.ref.id, view.epoch, leaves=True) for view in roster.workers if self._is_stranded(roster, view)]
+
+    def _is_stranded(self, roster: Roster, view: WorkerView) -> bool:
+        """Whether it gets no more jobs since an earlier process of its group asked for that, which died before it ended the worker."""
+        return view.ready and self._barred.get(view.ref.id, roster.incarnation) != roster.incarnation
 
     def _call(self, worker_id: str) -> None:
         for group, roster in self._rosters.items():

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,9 @@ class Behaviour:
         error = caught.value
         assert (error.kind, error.exit_code, error.signal, error.attempts) == (kind, exit_code, number, 2)
         assert isinstance(error.__cause__, KeyError) == (how == "raise")
+        shown = "".join(traceback.format_exception(type(error), error, None))  # if nobody catches it
+        assert ("in stumble" in shown) == (how in ("raise", "sys.exit"))
+        assert not [name for name in ("worker_actor", "runner.py", "inline_workers", "tracing_helper") if name in error.traceback]
         assert ("stumble" in error.traceback) == (how in ("raise", "sys.exit"))
         assert (job.state, job.attempts) == (JobState.ABANDONED, 2)
         died = ["worker_died"] if how.startswith(("exit", "signal")) else []

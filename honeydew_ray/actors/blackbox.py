@@ -17,11 +17,12 @@ import os
 import signal
 import struct
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 import ray._private.worker
+
+from honeydew_ray.postmortem import Recording
 
 _PAGE = 4096
 _NOTE = struct.Struct("<iBH")  # the process's id; has a job been begun; length of its token's text
@@ -30,28 +31,6 @@ _EXIT = struct.Struct("<Bi")  # has the process been asked to exit; with which s
 _EXIT_AT = _PAGE - _EXIT.size
 _MERCY_S = 0.2  # how long a process may go on that Ray has declared dead, before it is killed here
 _LOOK_AGAIN_S = 0.001
-_FATAL = {
-    "Segmentation fault": signal.SIGSEGV,
-    "Aborted": signal.SIGABRT,
-    "Bus error": signal.SIGBUS,
-    "Floating-point exception": signal.SIGFPE,
-    "Floating point exception": signal.SIGFPE,
-    "Illegal instruction": signal.SIGILL,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """What was found in a recorder."""
-
-    token: str | None  # of the last job that was begun
-    exit_code: int | None  # if the process called os._exit
-    crash: str  # the interpreter's last words on a fatal signal
-
-    @property
-    def signal(self) -> int | None:
-        """The fatal signal that the interpreter saw, if it saw one."""
-        return next((number for words, number in _FATAL.items() if f"Fatal Python error: {words}" in self.crash), None)
 
 
 def path_of(worker_id: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ from typing import Any, cast
 import ray
 import ray._private.worker
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray._private.services import canonicalize_bootstrap_address
 from ray.experimental import internal_kv
 from ray.util import list_named_actors  # pyright: ignore[reportUnknownVariableType]
@@ -31,10 +33,14 @@ def connect(address: str | None = None, **init_options: Any) -> bool:
 
     Connects as ``ray.init()`` does: to the cluster at ``address``, to the one that ``RAY_ADDRESS``
     names, to one that runs on this machine, or else to a new one that lives as long as this
-    process. ``address="local"`` always starts a new one.
+    process. ``address="local"`` always starts a new one. Unlike there, the token that ``ray start`` made this
+    machine's clusters ask for is shown to one whose address is given, too.
     """
     if ray.is_initialized():
         return False
+    wanted = address or os.environ.get("RAY_ADDRESS") or "auto"
+    if wanted not in ("auto", "local"):
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     options: dict[str, Any] = {"log_to_driver": True, **init_options}
     ray.init(address=address, **options)  # pyright: ignore[reportUnknownMemberType]
     return True
@@ -89,6 +95,23 @@ def _first_line(error: BaseException) -> str:
 def address() -> str:
     """Where another process finds the cluster that this one is connected to, as ``host:port``."""
     return str(ray.get_runtime_context().gcs_address)
+
+
+def exposure() -> str | None:
+    """How the cluster lets strangers in, by what this process of it knows: it asks for no token, and other machines may reach it.
+
+    None if it does not.
+    """
+    at = address()
+    host = at.rpartition(":")[0].strip("[]")
+    try:
+        reached = not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        reached = host != "localhost"
+    if is_token_auth_enabled() or not reached:
+        return None
+    return (f"the Ray cluster at {at} asks for no token: whoever reaches that address over the network can run code in it. "
+            "Start its nodes with RAY_AUTH_MODE=token")
 
 
 def disconnect() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import ray
 from ray.exceptions import ObjectLostError
 from ray.experimental.locations import get_local_object_locations
@@ -41,7 +40,7 @@ class StoredBuffer:
 
 def as_arguments(buffers: Sequence[pickle.PickleBuffer]) -> list[Any]:
     """Buffers as arrays, which Ray carries as objects of their own when they are arguments of a call."""
-    return [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in buffers]
+    return [_array(buffer.raw()) for buffer in buffers]
 
 
 def own(arrays: Sequence[Any]) -> tuple[StoredBuffer, ...]:
@@ -56,9 +55,15 @@ def hold(arrays: Sequence[Any]) -> tuple[HeldBuffer, ...]:
 
 def forwarded(payload: Payload) -> list[Any]:
     """A payload's buffers, to be passed on as arguments of a call."""
-    return [buffer.ref if isinstance(buffer, StoredBuffer) else np.frombuffer(buffer.fetch(), dtype=np.uint8) for buffer in payload.buffers]
+    return [buffer.ref if isinstance(buffer, StoredBuffer) else _array(buffer.fetch()) for buffer in payload.buffers]
 
 
 def returned(ref: Any, sizes: Sequence[int]) -> tuple[StoredBuffer, ...]:
     """The buffers of a result, which are one object that the caller of the worker owns."""
     return tuple(StoredBuffer(ref, nbytes, index) for index, nbytes in enumerate(sizes))
+
+
+def _array(data: Any) -> Any:
+    import numpy as np  # most workers never have a large buffer, and need not wait for numpy as they start
+
+    return np.frombuffer(data, dtype=np.uint8)

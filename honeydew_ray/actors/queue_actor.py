@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 
-from honeydew_ray import lifecycle
-from honeydew_ray.actors import cluster, names, objects
+from honeydew_ray import payload
+from honeydew_ray.actors import cluster, keeping, names, objects
+from honeydew_ray.actors.keeping import Kept
 from honeydew_ray.actors.ray_transport import RayTransport
 from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.clock import SystemClock
+from honeydew_ray.errors import InsecureCluster
 from honeydew_ray.feed import Feed, farewell
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot
 from honeydew_ray.payload import Buffer, Payload
 from honeydew_ray.policies import SuccessTeller, ThreadCaller
+from honeydew_ray.protocol import Collected, QueueInfo, Row, Submission, new_job
 from honeydew_ray.queue_core import QueueCore, QueuePolicy
+from honeydew_ray.readiness import ready_within
 from honeydew_ray.roster import Load, Roster, Spoilt
 from honeydew_ray.status import QueueStatus
 from honeydew_ray.stores.base import Page, Query, Store
 from honeydew_ray.subscribers.base import Subscriber
 from honeydew_ray.success_modes.base import SuccessMode
+
+log = logging.getLogger("honeydew_ray")
 
 _COLLECT_EVERY = (50_000, 20, 100)  # a full collection looks at every job of the backlog, and jobs are in no cycles
 
@@ -39,52 +46,18 @@ class QueueSpec:
     store: Store
     success_mode: SuccessMode | None
     subscribers: tuple[Subscriber, ...] = ()
-
-
-class Submission(NamedTuple):
-    """What the jobs of one enqueue have in common."""
-
-    client: str | None  # who is to be sent the results; None: nobody
-    delay_s: float
-    priority: int
-    timeout_s: float | None
-    patience_s: float = 0.0  # how long they may wait at the door of a full queue
-
-
-class Row(NamedTuple):
-    """What each job of an enqueue has for itself; its large buffers come as arguments of the call."""
-
-    job_id: JobId
-    method: str
-    is_function: bool
-    data: bytes
-    buffers: int
-
-
-class Collected(NamedTuple):
-    """Numbered ends of jobs for one client, for one incarnation of the queue; ``forgotten``: what was kept for it before is not."""
-
-    incarnation: str
-    ends: list[tuple[int, JobSnapshot]]
-    closed: bool
-    forgotten: bool
-
-
-class QueueInfo(NamedTuple):
-    """What a client must know of the queue it talks to."""
-
-    incarnation: str
-    durable: bool
-    max_pending: int | None = None
+    strict_security: bool = False
 
 
 class QueueActor:
     """Carries calls to the core, which starts with the first one, after a crash too."""
 
-    def __init__(self, spec: QueueSpec) -> None:
+    def __init__(self, given: QueueSpec | Kept) -> None:
         _show_log()
         gc.freeze()
         gc.set_threshold(*_COLLECT_EVERY)
+        self._kept = given if isinstance(given, Kept) else None
+        spec: QueueSpec = payload.loads(given.load()) if isinstance(given, Kept) else given
         restarted = cluster.actor_was_restarted()
         self._spec = _restarted(spec) if restarted else spec
         if not restarted and spec.store.outside and spec.policy.suspended is None:
@@ -161,23 +134,17 @@ class QueueActor:
         await (await self._core()).drain(timeout_s)
 
     async def close(self) -> None:
-        await (await self._core()).close()
-        await self._remember(False)
-        await farewell(self._feeds)
+        try:
+            await (await self._core()).close()
+            await self._remember(False)
+            await farewell(self._feeds)
+        finally:  # whoever stops the queue ends it, even if it could not close its store
+            if self._kept is not None:
+                with contextlib.suppress(Exception):  # the head node is away: it is kept for nothing
+                    await asyncio.to_thread(self._kept.drop)
 
     async def wait_for_workers(self, num: int, patience_s: float) -> bool:
-        """Whether at least ``num`` workers are ready within ``patience_s`` seconds."""
-        core = await self._core()
-
-        async def until_ready() -> None:
-            while core.workforce.ready() < num:
-                await core.workforce.change()
-
-        try:
-            await asyncio.wait_for(until_ready(), patience_s)
-        except asyncio.TimeoutError:
-            return False
-        return True
+        return await ready_within((await self._core()).workforce, num, patience_s)
 
     # -- waiting clients -----------------------------------------------------------------------
 
@@ -227,14 +194,14 @@ class QueueActor:
     async def load(self, group: str) -> Load:
         return await (await self._core()).load(group)
 
-    async def dismiss(self, worker_ids: Sequence[str]) -> list[str]:
-        return (await self._core()).workforce.dismiss(worker_ids)
+    async def dismiss(self, worker_ids: Sequence[str], by: str) -> list[str]:
+        return (await self._core()).workforce.dismiss(worker_ids, by)
 
-    async def fence(self, worker_id: str) -> bool:
-        return await (await self._core()).fence(worker_id)
+    async def fence(self, worker_id: str, by: str) -> bool:
+        return await (await self._core()).fence(worker_id, by)
 
-    async def retire(self, worker_ids: list[str], shutdown_s: float | None) -> None:
-        await (await self._core()).retire(worker_ids, shutdown_s)
+    async def retire(self, worker_ids: list[str], by: str, shutdown_s: float | None) -> None:
+        await (await self._core()).retire(worker_ids, by, shutdown_s)
 
     async def remove_group(self, group: str) -> None:
         (await self._core()).workforce.remove_group(group)
@@ -249,6 +216,13 @@ class QueueActor:
         if self._spec.store.outside:
             await asyncio.to_thread(cluster.remember_flag, f"suspended {self._spec.policy.name}", suspended)
 
+    def _expect_no_strangers(self) -> None:
+        exposure = cluster.exposure()
+        if exposure is not None and self._spec.strict_security:
+            raise InsecureCluster(f"queue {self._spec.policy.name!r} is not started: {exposure}")
+        if exposure is not None:
+            log.warning("%s", exposure)
+
     async def _core(self) -> QueueCore:
         if self._opened is not None:
             return self._opened
@@ -261,6 +235,7 @@ class QueueActor:
             raise
 
     async def _open(self) -> QueueCore:
+        self._expect_no_strangers()
         mode = self._spec.success_mode
         tell = None if mode is None else SuccessTeller(mode).tell
         policy = self._spec.policy
@@ -275,21 +250,12 @@ class QueueActor:
         return core
 
 
-def new_job(queue: str, common: Submission, row: Row, owned: Any, now: float) -> JobRecord:
-    """A job as it was submitted; ``owned`` are the large buffers of all jobs of the submission, in order."""
-    buffers = tuple(next(owned) for _ in range(row.buffers)) if row.buffers else ()
-    blank = JobRecord(row.job_id, queue, row.method, Payload(row.data, buffers), row.is_function,
-                      common.priority, common.timeout_s, common.client)
-    return lifecycle.enqueued(blank, queue, now, common.delay_s)
-
-
 def _show_log() -> None:
     """Without a logging set-up of the user's own, what is logged here, at level INFO and above, goes to this process's output."""
-    logger = logging.getLogger("honeydew_ray")
-    if logger.level == logging.NOTSET and not logger.handlers:
-        logger.setLevel(logging.INFO)
-        logger.addHandler(logging.StreamHandler())
-        logger.propagate = False
+    if log.level == logging.NOTSET and not log.handlers:
+        log.setLevel(logging.INFO)
+        log.addHandler(logging.StreamHandler())
+        log.propagate = False
 
 
 def _restarted(spec: QueueSpec) -> QueueSpec:
@@ -297,9 +263,25 @@ def _restarted(spec: QueueSpec) -> QueueSpec:
     return replace(spec, store=spec.store.existing(), policy=replace(spec.policy, suspended=None))
 
 
-def create(spec: QueueSpec, ray_options: Mapping[str, Any]) -> Any:
-    """Start a queue's actor under its name; raises `NameTaken`, or what Ray raises for options it does not take."""
+def create(spec: QueueSpec, ray_options: Mapping[str, Any], begin: Callable[[Any], object]) -> None:
+    """Start a queue's actor under its name, and have it ``begin``; what that raises ends it.
+
+    Raises `NameTaken`, `PayloadError` if the spec cannot be pickled, or what Ray raises for options it does not take.
+    """
     options: dict[str, Any] = {
         "num_cpus": 0, **ray_options, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 10_000, "enable_task_events": False,
     }
-    return cluster.create_named(ray.remote(QueueActor), names.queue_actor(spec.policy.name), options, spec)
+    name = names.queue_actor(spec.policy.name)
+    pickled = payload.dumps_whole(spec, f"what queue {spec.policy.name!r} is made of")
+    kept = keeping.keep(pickled) if len(pickled) > keeping.LARGE_BYTES else None
+    try:
+        actor = cluster.create_named(ray.remote(QueueActor), name, options, spec if kept is None else kept)
+        try:
+            begin(actor)
+        except BaseException:
+            cluster.end_actor(actor, name)
+            raise
+    except BaseException:
+        if kept is not None:
+            kept.drop()
+        raise

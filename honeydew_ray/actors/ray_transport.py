@@ -14,6 +14,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayT
 from honeydew_ray import failpoints
 from honeydew_ray.actors import cluster, names, objects
 from honeydew_ray.actors.autopsy import Coroner
+from honeydew_ray.actors.away import is_away_async
 from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.actors.worker_actor import Answer
 from honeydew_ray.dispatchers.base import WorkerRef
@@ -24,6 +25,7 @@ from honeydew_ray.payload import Payload
 from honeydew_ray.transport import Attempt, Holding, Lost, NotStarted, Raised, Report, Returned, Stopped
 
 _RETRY_S = 0.2
+_MOST_METHODS = 1000
 _PATIENCE_S = 2.0  # of a call that waits in a worker: if the queue's process dies, the worker's thread must not wait for ever
 _SILENCE_S = 30.0  # how long a worker may take to say what it holds: its job may hold the interpreter for a while
 
@@ -34,6 +36,7 @@ class RayTransport:
     def __init__(self) -> None:
         self._handles: dict[str, Any] = {}
         self._settled: dict[str, list[tuple[Any, ...]]] = {}  # by worker: what to tell it with its next job
+        self._of_large: set[str] = set()  # methods whose results have large buffers
         self._coroner = Coroner(ray.get_runtime_context().get_node_id())
 
     def know(self, handles: Mapping[str, Any]) -> None:
@@ -55,9 +58,17 @@ class RayTransport:
                 for token, method, is_function, arguments, timeout_s in attempts]
         lease = pack((self._settled.pop(worker.id, ()), rows))
         buffers = attempts[0].payload.buffers  # a job with large buffers has a lease of its own
-        running = handle.run.remote(lease, buffers) if buffers else handle.run.remote(lease)
+        arguments = (lease, buffers) if buffers else (lease,)
+        method = attempts[0].method if len(attempts) == 1 else None
+        if method in self._of_large:
+            running, large = handle.run_large.remote(*arguments)
+        else:
+            running, large = handle.run.remote(*arguments), None
         failpoints.hit("disp.post_send")
-        return await self._reports(worker, handle, [attempt.token for attempt in attempts], running)
+        reports = await self._reports(worker, handle, [attempt.token for attempt in attempts], running, large)
+        if method is not None:
+            self._learn(method, reports[0])
+        return reports
 
     async def resume(self, worker: WorkerRef, token: Token) -> Report:
         """Wait for the end of an attempt that an earlier process of this queue issued, and that the worker holds."""
@@ -85,10 +96,19 @@ class RayTransport:
         self._handles.setdefault(worker_id, handle)
         return Holding(WorkerRef(worker_id, who.node, who.labels), tuple(tokens))
 
-    async def _reports(self, worker: WorkerRef, handle: Any, tokens: Sequence[Token], running: Any) -> list[Report]:
+    def _learn(self, method: str, report: Report) -> None:
+        """Whether a method's results are large shows in its latest one."""
+        if isinstance(report, Returned) and report.result is not None and report.result.buffers:
+            if len(self._of_large) < _MOST_METHODS:
+                self._of_large.add(method)
+        else:
+            self._of_large.discard(method)
+
+    async def _reports(self, worker: WorkerRef, handle: Any, tokens: Sequence[Token], running: Any, large: Any = None) -> list[Report]:
+        """What became of attempts; ``large``: the object of the large buffers of the only one's result, if it comes with the answer."""
         try:
             answers: list[bytes] = unpack(await running)
-            return [await self._report(handle, token, answer) for token, answer in zip(tokens, answers, strict=True)]
+            return [await self._report(handle, token, answer, large) for token, answer in zip(tokens, answers, strict=True)]
         except ActorUnavailableError as error:
             return await self._out_of_sight(worker, handle, tokens, error)
         except RayTaskError as error:  # not a job's: run() reports those; the call itself could not be made
@@ -96,7 +116,7 @@ class RayTransport:
         except RayError as error:
             return await self._coroner.examine(worker, tokens, error)
 
-    async def _report(self, handle: Any, token: Token, packed: bytes) -> Report:
+    async def _report(self, handle: Any, token: Token, packed: bytes, large: Any = None) -> Report:
         answer = Answer(*unpack(packed))
         if answer.failure is not None:
             return Raised(answer.failure, answer.spoilt)
@@ -104,14 +124,10 @@ class RayTransport:
             return Stopped()
         if answer.result is None:
             return NotStarted(worker_alive=True, spoilt=answer.spoilt)
-        large = await self._fetch(handle, token, answer.buffer_sizes) if answer.buffer_sizes else ()
-        return Returned(Payload(answer.result, large), answer.ran_s)
-
-    async def _fetch(self, handle: Any, token: Token, sizes: tuple[int, ...]) -> tuple[objects.StoredBuffer, ...]:
-        """The large buffers of a result, by a call of their own: its return value is this process's, and outlives the worker."""
-        fetched = handle.fetch.remote(token)
-        await fetched
-        return objects.returned(fetched, sizes)
+        if answer.buffer_sizes and large is None:
+            large = handle.fetch.remote(token)
+            await large
+        return Returned(Payload(answer.result, objects.returned(large, answer.buffer_sizes)), answer.ran_s)
 
     def settled(self, worker: WorkerRef, token: Token) -> None:
         """The store has what came of an attempt: the worker need not keep its answer."""
@@ -182,10 +198,10 @@ class RayTransport:
                 return
             except RayTaskError as error:
                 raise unwrapped(error) from None
-            except ActorUnavailableError:  # it may have arrived; the same id again does no harm
-                await asyncio.sleep(_RETRY_S)
-            except ActorDiedError as error:
-                raise HoneydewError(f"queue {queue!r} died while it was given jobs: {exception_text(error)}") from None
+            except (ActorUnavailableError, ActorDiedError) as error:
+                if not await is_away_async(handle, error):
+                    raise HoneydewError(f"queue {queue!r} died while it was given jobs: {exception_text(error)}") from None
+                await asyncio.sleep(_RETRY_S)  # they may have arrived; the same ids again do no harm
 
     async def _out_of_sight(self, worker: WorkerRef, handle: Any, tokens: Sequence[Token], error: Exception) -> list[Report]:
         """A connection broke, which is not a death: ask the worker what it has, until it answers, is dead, or has to be killed."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from honeydew_ray.job import Token
-from honeydew_ray.progress import RunningJob, set_running, set_running_here
+from honeydew_ray.running_job import RunningJob, set_running, set_running_here
 
 
 class Stopped(BaseException):
@@ -59,7 +59,8 @@ class LoopRunner:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._running: dict[Token, concurrent.futures.Future[Any]] = {}
+        self._jobs: set[Token] = set()
+        self._tasks: dict[Token, asyncio.Task[Any]] = {}  # for the loop's thread alone
         self._stopped: set[Token] = set()
         threading.Thread(target=self._loop.run_forever, name="honeydew-jobs", daemon=True).start()
 
@@ -71,24 +72,46 @@ class LoopRunner:
             set_running_here(job)
             return await self._call(function)
 
-        running = self._running[token] = asyncio.run_coroutine_threadsafe(run(), self._loop)
+        ended: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._jobs.add(token)
+        self._loop.call_soon_threadsafe(self._begin, token, run(), ended)
         try:
-            return running.result()
+            return ended.result()
         except concurrent.futures.CancelledError:
             if token in self._stopped:
                 raise Stopped from None
             raise
         finally:
             job.progress.stop()
-            del self._running[token]
+            self._jobs.discard(token)
             self._stopped.discard(token)
 
     def stop(self, token: Token) -> bool:
-        running = self._running.get(token)
-        if running is not None:
+        known = token in self._jobs
+        if known:
             self._stopped.add(token)
-            running.cancel()
-        return running is not None
+            self._loop.call_soon_threadsafe(self._cancel, token)
+        return known
+
+    def _begin(self, token: Token, work: Coroutine[Any, Any, Any], ended: concurrent.futures.Future[Any]) -> None:
+        task = self._tasks[token] = self._loop.create_task(work)
+
+        def tell(_: asyncio.Task[Any]) -> None:
+            """Only now is the job over: one that was cancelled may have gone on for a while."""
+            del self._tasks[token]
+            if task.cancelled():
+                ended.set_exception(concurrent.futures.CancelledError())
+            elif (error := task.exception()) is not None:
+                ended.set_exception(error)
+            else:
+                ended.set_result(task.result())
+
+        task.add_done_callback(tell)
+
+    def _cancel(self, token: Token) -> None:
+        task = self._tasks.get(token)
+        if task is not None:
+            task.cancel()
 
     def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

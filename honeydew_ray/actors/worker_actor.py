@@ -22,7 +22,8 @@ from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.failure import Failure, exception_text, exception_traceback
 from honeydew_ray.job import Token
 from honeydew_ray.payload import Payload
-from honeydew_ray.progress import RunningJob
+from honeydew_ray.postmortem import SEVERAL, token_text
+from honeydew_ray.running_job import RunningJob
 
 Rebuild = Literal["always", "never"]
 
@@ -70,6 +71,16 @@ NOT_STARTED = pack(())
 NOT_ON_SPOILT_STATE = pack((None, (), None, True))
 
 
+class Assignment(NamedTuple):
+    """One attempt of a lease, as the queue sends it."""
+
+    token: Token
+    method: str
+    is_function: bool
+    arguments: bytes
+    timeout_s: float | None
+
+
 class WorkerActor:
     """The user's class comes to life here.
 
@@ -109,28 +120,42 @@ class WorkerActor:
         return None
 
     def run(self, lease: bytes, buffers: tuple[StoredBuffer, ...] = ()) -> bytes:
-        """Run the jobs of a lease in order: what became of each, an `Answer`, packed. They are kept until the queue has settled them."""
+        """Run the jobs of a lease in order: what became of each, an `Answer`, packed. They are kept until the queue has settled them.
+
+        ``buffers``: the large ones of the arguments of the only job.
+        """
+        return pack([self._run(assignment, buffers) for assignment in self._accept(lease)])
+
+    @ray.method(num_returns=2)
+    def run_large(self, lease: bytes, buffers: tuple[StoredBuffer, ...] = ()) -> tuple[bytes, list[Any]]:
+        """As `run`, one job whose result is expected to be large: its buffers come with the answer, and need no `fetch`."""
+        [assignment] = self._accept(lease)
+        answers = pack([self._run(assignment, buffers)])
+        with self._lock:
+            return answers, self._kept[assignment.token][1] if assignment.token in self._kept else []
+
+    def _accept(self, lease: bytes) -> list[Assignment]:
         settled, rows = unpack(lease)
-        jobs = [(Token(*token), method, is_function, data, timeout_s) for token, method, is_function, data, timeout_s in rows]
+        assignments = [Assignment(Token(*token), *rest) for token, *rest in rows]
         with self._lock:
             for done in settled:
                 self._kept.pop(Token(*done), None)
-            for token, *_ in jobs:
-                if token in self._recalled:
-                    self._recalled.discard(token)
+            for assignment in assignments:
+                if assignment.token in self._recalled:
+                    self._recalled.discard(assignment.token)
                 else:
-                    self._waiting.add(token)
-        return pack([self._run(token, method, is_function, Payload(data, buffers), timeout_s)
-                     for token, method, is_function, data, timeout_s in jobs])
+                    self._waiting.add(assignment.token)
+        return assignments
 
-    def _run(self, token: Token, method: str, is_function: bool, arguments: Payload, timeout_s: float | None) -> bytes:
-        if not self._begin(token, math.inf if timeout_s is None else time.monotonic() + timeout_s):
+    def _run(self, assignment: Assignment, buffers: tuple[StoredBuffer, ...]) -> bytes:
+        token = assignment.token
+        if not self._begin(token, math.inf if assignment.timeout_s is None else time.monotonic() + assignment.timeout_s):
             return NOT_ON_SPOILT_STATE if self._spoilt else NOT_STARTED
         began = time.perf_counter()
         arrays: list[Any] = []
         spoilt = False
         try:
-            value = self._call(token, method, is_function, arguments)
+            value = self._call(assignment, buffers)
             ran_s = time.perf_counter() - began
             result, large = payload.dumps(value, "the job's result")
             arrays = as_arguments(large)
@@ -238,12 +263,12 @@ class WorkerActor:
         """Note which job runs, should the process die."""
         self._box.begun(token_text(next(iter(self._running))) if len(self._running) == 1 else SEVERAL)
 
-    def _call(self, token: Token, method: str, is_function: bool, arguments: Payload) -> Any:
-        function, args, kwargs = arguments.load()
-        if not is_function:
-            function = craft.method_of(self._state, self._spec.state is not None, method)
-        job = RunningJob(self._state, lambda value: self._publish(token, value))
-        return self._runner.run(token, job, lambda: function(*args, **kwargs))
+    def _call(self, assignment: Assignment, buffers: tuple[StoredBuffer, ...]) -> Any:
+        function, args, kwargs = Payload(assignment.arguments, buffers).load()
+        if not assignment.is_function:
+            function = craft.method_of(self._state, self._spec.state is not None, assignment.method)
+        job = RunningJob(self._state, lambda value: self._publish(assignment.token, value))
+        return self._runner.run(assignment.token, job, lambda: function(*args, **kwargs))
 
     def _spoils(self) -> bool:
         return self._spec.state is not None and self._spec.rebuild == "always"
@@ -256,12 +281,3 @@ class WorkerActor:
         except Exception as error:  # a queue that is away must not fail the job
             self._queue = None
             print(f"progress could not be sent: {exception_text(error)}", file=sys.stderr)
-
-
-SEVERAL = "*"
-"""What stands in the recorder instead of a token while several jobs run."""
-
-
-def token_text(token: Token) -> str:
-    """A token as the recorder keeps it."""
-    return f"{token.incarnation}/{token.attempt}/{token.job_id!r}"

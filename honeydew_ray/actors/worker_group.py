@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import ray
 from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
-from honeydew_ray.actors import autopsy, blackbox, cluster, hiring, names, nodes
+from honeydew_ray.actors import autopsy, blackbox, cluster, hiring, keeping, names, nodes
+from honeydew_ray.actors.away import is_away
+from honeydew_ray.actors.liaison import Liaison
 from honeydew_ray.actors.probe import Probe
 from honeydew_ray.actors.worker_actor import InitFailed, WhoAmI, WorkerSpec
+from honeydew_ray.departures import Departures
 from honeydew_ray.dispatchers.base import WorkerRef
-from honeydew_ray.errors import QueueNotFound
 from honeydew_ray.failure import Failure, exception_text
 from honeydew_ray.placement import NodeView, Place, Plan
-from honeydew_ray.roster import Load, Roster, Spoilt, WorkerView
+from honeydew_ray.roster import Roster, Spoilt, WorkerView
 from honeydew_ray.staffing import Action, Dismiss, Fence, Init, Kill, Retire, Spawn
 from honeydew_ray.supervisor import Supervisor
 
-_LOOK_FOR_QUEUE_S = 0.25
-_RESTART_S = 15.0  # within which Ray has restarted a queue that died
-_ATTEND_S = 30.0
+_LOOK_AGAIN_S = 0.25
 _LOOK_AT_NODES_S = 1.0
 _LOOK_AT_LOAD_S = 0.5
-_BEFORE_NODE_LEAVES_S = 1.0  # to redeliver a job that did not end in time
+_INTRODUCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSpec:
-    """What a worker group is made from, each time its process starts."""
+    """What a worker group is made from, each time its process starts; a large state of its workers is ``kept`` elsewhere."""
 
     queue: str
     group: str
@@ -50,6 +50,7 @@ class GroupSpec:
     probe_timeout_s: float
     ray_options: Mapping[str, Any]
     prefetch: bool = False
+    kept: keeping.Kept | None = None
 
 
 class WorkerGroup:
@@ -60,7 +61,7 @@ class WorkerGroup:
     """
 
     def __init__(self, spec: GroupSpec) -> None:
-        self._spec = spec
+        self._spec = spec if spec.kept is None else replace(spec, worker=replace(spec.worker, state=spec.kept.load()))
         self._incarnation = uuid.uuid4().hex[:12]
         self._serial = 0
         self._supervisor = Supervisor(spec.plan, spec.init_retry_s, self._new_id)
@@ -69,16 +70,22 @@ class WorkerGroup:
         self._creations: set[asyncio.Future[Any]] = set()  # of actors, under way
         self._adopted: set[str] = set()  # workers that an earlier process of this group started
         self._tasks: set[asyncio.Future[Any]] = set()
-        self._changed = asyncio.Event()
-        self._queue: Any = None
+        self._liaison = Liaison(spec.queue, spec.group, self._incarnation)
         self._started: asyncio.Future[None] | None = None
         self._stopping = False
+        self._departures = Departures(self._incarnation, self._liaison.ask, self._kill,
+                                      lambda worker_id: self._do(self._supervisor.dismissed(worker_id)))
         self._node = ray.get_runtime_context().get_node_id()
-        myself = ray.get_runtime_context().current_actor
-        threading.Thread(target=_start_surely, args=(myself,), name="honeydew-start", daemon=True).start()
+        self._myself = ray.get_runtime_context().current_actor
+        threading.Thread(target=_start_surely, args=(self._myself,), name="honeydew-start", daemon=True).start()
 
     async def start(self) -> None:
-        """Begin; again does nothing. Returns before the workers are up."""
+        """Begin; again does nothing. Returns before the workers are up, and once the queue, if there is one, knows what they can do."""
+        await self._begun()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._liaison.introduced.wait(), _INTRODUCE_S)
+
+    async def _begun(self) -> None:
         if self._started is None:
             self._started = asyncio.ensure_future(self._start())
         try:
@@ -88,38 +95,28 @@ class WorkerGroup:
             raise
 
     async def stop(self) -> None:
-        """End the workers: a job in hand has ``shutdown_s`` to finish, then it goes back to its queue."""
-        await self.start()  # a process that Ray has just restarted knows its workers only then
-        self._stopping = True
+        """End the workers, then this actor: a job in hand has ``shutdown_s`` to finish, then it goes back to its queue.
+
+        Whoever asked for it may hear late that it is done, or never, and Ray must not start a process again that starts workers again.
+        """
+        await self._begun()  # a process that Ray has just restarted knows its workers only then
+        self._stopping = self._liaison.closed = True
         await asyncio.gather(*self._creations, return_exceptions=True)  # a detached actor without a handle could not be ended
         await asyncio.gather(*map(self._find_again, self._adopted - self._handles.keys()))
         worker_ids = self._supervisor.stopping()
-        queue = self._queue
-        with contextlib.suppress(QueueNotFound):
-            queue = queue or await asyncio.to_thread(cluster.find_queue, self._spec.queue)  # None while it restarts
-            await self._retire(queue, worker_ids)
+        await self._liaison.retire(worker_ids, self._spec.shutdown_s)
         await asyncio.gather(*(self._end(view.ref) for view in self._supervisor.views()))
         await asyncio.to_thread(blackbox.sweep, names.worker_prefix(self._spec.queue, self._spec.group))
-        if queue is not None:
-            with contextlib.suppress(RayError):
-                await queue.remove_group.remote(self._spec.group)
+        await self._liaison.leave()
+        if self._spec.kept is not None:
+            with contextlib.suppress(Exception):  # the head node is away: it is kept for nothing
+                await asyncio.to_thread(self._spec.kept.drop)
+        ray.kill(self._myself, no_restart=True)
 
     async def _find_again(self, worker_id: str) -> None:
         handle = await asyncio.to_thread(cluster.find_worker, worker_id)
         if handle is not None:
             self._handles[worker_id] = handle
-
-    async def _retire(self, queue: Any, worker_ids: list[str]) -> None:
-        """Have the queue take its jobs back; a queue that is away is waited for, one that is gone has nothing to take back."""
-        deadline = asyncio.get_running_loop().time() + self._spec.shutdown_s + _RESTART_S
-        while asyncio.get_running_loop().time() < deadline:
-            try:
-                await queue.retire.remote(worker_ids, self._spec.shutdown_s)
-                return
-            except ActorUnavailableError:
-                await asyncio.sleep(_LOOK_FOR_QUEUE_S)
-            except RayError:
-                return
 
     async def _start(self) -> None:
         actor_names = await asyncio.to_thread(cluster.actor_names)
@@ -128,8 +125,9 @@ class WorkerGroup:
             self._adopted.add(worker_id)
         await self._see_nodes()
         self._do(self._supervisor.start())
-        for duty in (self._look_at_nodes, self._look_at_load, self._keep_queue_told, self._attend_queue):
-            self._spawn_task(duty())
+        for duty in (self._look_at_nodes(), self._look_at_load(), self._liaison.keep_told(self._roster, self._handles),
+                     self._liaison.attend(self._handles.__contains__, self._spoilt)):
+            self._spawn_task(duty)
 
     # -- what the supervisor decides -------------------------------------------------------------
 
@@ -143,15 +141,16 @@ class WorkerGroup:
                 case Kill():
                     self._kill(action.worker_id)
                 case Retire():
-                    self._spawn_task(self._let_go(action))
+                    self._spawn_task(self._departures.let_go(action))
                 case Dismiss():
-                    self._spawn_task(self._dismiss(action.worker_id))
+                    self._spawn_task(self._departures.dismiss(action.worker_id))
                 case Fence():
-                    self._spawn_task(self._fence(action.worker_id))
+                    worker = next(view.ref for view in self._supervisor.views() if view.ref.id == action.worker_id)
+                    self._spawn_task(self._departures.fence(worker.id, partial(self._end, worker)))
         views = self._supervisor.views()
         if views != self._views:
             self._views = views
-            self._changed.set()
+            self._liaison.changed()
 
     async def _bring_up(self, worker_id: str, delay_s: float) -> None:
         """Start a worker's process, and stay with it until it dies."""
@@ -165,7 +164,7 @@ class WorkerGroup:
         probe: asyncio.Future[None] | None = None
         try:
             handle = self._handles[worker_id] = await self._created(worker_id, place)
-            who = await self._who(handle)
+            who: WhoAmI = await _answer(handle.who_am_i.remote)
             self._do(self._supervisor.spawned(worker_id, *who))
             probe = self._spawn_task(self._probe(worker_id, Probe(handle, who.node, who.pid, self._node, self._spec.probe_timeout_s)))
             await self._watch(handle)
@@ -176,12 +175,6 @@ class WorkerGroup:
             self._handles.pop(worker_id, None)
             await self._see_nodes()  # its node may have died with it
             self._do(self._supervisor.died(worker_id, Failure("exit", "WorkerDied", exception_text(error).splitlines()[0])))
-
-    async def _who(self, handle: Any) -> WhoAmI:
-        while True:
-            with contextlib.suppress(ActorUnavailableError):  # not dead
-                return await handle.who_am_i.remote()
-            await asyncio.sleep(_LOOK_FOR_QUEUE_S)
 
     async def _created(self, worker_id: str, place: Place) -> Any:
         creation = asyncio.ensure_future(asyncio.to_thread(self._create, worker_id, place))
@@ -200,9 +193,8 @@ class WorkerGroup:
     async def _watch(self, handle: Any) -> None:
         """Returns by raising, when the worker dies."""
         while True:
-            with contextlib.suppress(ActorUnavailableError):  # not dead: watch on
-                await handle.watch.remote()
-            await asyncio.sleep(_LOOK_FOR_QUEUE_S)
+            await _answer(handle.watch.remote)
+            await asyncio.sleep(_LOOK_AGAIN_S)  # somebody else watched: an earlier process of this group
 
     async def _probe(self, worker_id: str, probe: Probe) -> None:
         with contextlib.suppress(RayError):  # it died: whoever watches it hears of that too
@@ -216,7 +208,7 @@ class WorkerGroup:
             return
         overdue = asyncio.get_running_loop().call_later(self._spec.init_timeout_s, self._init_overdue, init)
         try:
-            failed = await self._made(handle, init.epoch)
+            failed: InitFailed | None = await _answer(partial(handle.init.remote, init.epoch))  # to be made twice does no harm
         except RayError:  # it died: whoever watches it hears of that too
             return
         finally:
@@ -226,45 +218,10 @@ class WorkerGroup:
         else:
             self._do(self._supervisor.init_failed(init.worker_id, init.epoch, failed.error, failed.retry_s))
 
-    async def _made(self, handle: Any, epoch: int) -> InitFailed | None:
-        while True:
-            with contextlib.suppress(ActorUnavailableError):  # not dead: the call or its answer was lost, and to be made twice does no harm
-                return await handle.init.remote(epoch)
-            await asyncio.sleep(_LOOK_FOR_QUEUE_S)
-
     def _init_overdue(self, init: Init) -> None:
         self._do(self._supervisor.init_overdue(init.worker_id, init.epoch, self._spec.init_timeout_s))
 
     # -- letting workers go ------------------------------------------------------------------------
-
-    async def _let_go(self, retire: Retire) -> None:
-        """End a worker whose node leaves, once it has no job in hand or its time is up."""
-        within_s = None if math.isinf(retire.within_s) else max(retire.within_s - _BEFORE_NODE_LEAVES_S, 0.0)
-        await self._ask_queue("retire", [retire.worker_id], within_s)
-        self._kill(retire.worker_id)
-
-    async def _dismiss(self, worker_id: str) -> None:
-        """End a worker, unless it has a job in hand."""
-        if await self._ask_queue("dismiss", [worker_id]):
-            self._do(self._supervisor.dismissed(worker_id))
-
-    async def _fence(self, worker_id: str) -> None:
-        """End a worker that does not answer. The queue does so itself if it has a job in hand, which it then redelivers."""
-        worker = next((view.ref for view in self._supervisor.views() if view.ref.id == worker_id), None)
-        if not await self._ask_queue("fence", worker_id) and worker is not None:
-            await self._end(worker)
-
-    async def _ask_queue(self, method: str, *args: Any) -> Any:
-        """What the queue answers, through restarts of its process; None if it is gone."""
-        while not self._stopping:
-            try:
-                queue = self._queue or await asyncio.to_thread(cluster.find_queue, self._spec.queue)
-                return await getattr(queue, method).remote(*args)
-            except ActorUnavailableError:
-                await asyncio.sleep(_LOOK_FOR_QUEUE_S)
-            except (QueueNotFound, RayError):
-                return None
-        return None
 
     def _kill(self, worker_id: str) -> None:
         handle = self._handles.get(worker_id)
@@ -281,23 +238,11 @@ class WorkerGroup:
             with contextlib.suppress(RayError, asyncio.TimeoutError):  # its node is gone, and the process with it
                 await autopsy.bury(worker, self._node)
 
-    # -- the queue -------------------------------------------------------------------------------
+    # -- what it keeps looking at ------------------------------------------------------------------
 
-    async def _attend_queue(self) -> None:
-        """Find the queue, follow it through its restarts, and rebuild the workers it found spoilt."""
-        handled: list[Spoilt] = []
-        while not self._stopping:
-            try:
-                if self._queue is None:
-                    self._queue = await asyncio.to_thread(cluster.find_queue, self._spec.queue)
-                    self._changed.set()
-                found: list[Spoilt] = await self._queue.attend.remote(self._spec.group, handled, _ATTEND_S)
-                handled = [spoilt for spoilt in handled if spoilt.worker_id in self._handles] + found
-                for spoilt in found:
-                    self._do(self._supervisor.spoilt(spoilt.worker_id, spoilt.epoch))
-            except (QueueNotFound, RayError):
-                self._queue = None
-                await asyncio.sleep(_LOOK_FOR_QUEUE_S)
+    def _spoilt(self, spoilt: Spoilt) -> None:
+        leaves, worker_id = spoilt.leaves, spoilt.worker_id
+        self._do(self._supervisor.stranded(worker_id) if leaves else self._supervisor.spoilt(worker_id, spoilt.epoch))
 
     async def _look_at_nodes(self) -> None:
         while not self._stopping:
@@ -312,27 +257,14 @@ class WorkerGroup:
     async def _look_at_load(self) -> None:
         while not self._stopping:
             await asyncio.sleep(_LOOK_AT_LOAD_S)
-            if self._supervisor.follows_load and self._queue is not None:
-                with contextlib.suppress(RayError):  # it is away: look again
-                    load: Load = await self._queue.load.remote(self._spec.group)
-                    self._do(self._supervisor.saw_load(load.waiting, load.idle, time.monotonic()))
+            load = await self._liaison.load() if self._supervisor.follows_load else None
+            if load is not None:
+                self._do(self._supervisor.saw_load(load.waiting, load.idle, time.monotonic()))
 
-    async def _keep_queue_told(self) -> None:
-        while not self._stopping:
-            await self._changed.wait()
-            self._changed.clear()
-            if self._queue is None or self._stopping:
-                continue  # finding it counts as a change; and a group that stops has taken its leave
-            self._serial += 1
-            roster = Roster(self._spec.group, self._incarnation, self._serial, self._supervisor.views(),
-                            self._spec.class_name, self._spec.methods, self._spec.prefetch, self._spec.worker.concurrency)
-            began = time.monotonic()
-            try:
-                await self._queue.update_roster.remote(roster, dict(self._handles))
-                await asyncio.sleep(time.monotonic() - began)  # a large group that starts has much to tell: half of the time will do
-            except RayError:  # it restarts, or a connection broke: tell it again
-                await asyncio.sleep(_LOOK_FOR_QUEUE_S)
-                self._changed.set()
+    def _roster(self) -> Roster:
+        self._serial += 1
+        return Roster(self._spec.group, self._incarnation, self._serial, self._supervisor.views(),
+                      self._spec.class_name, self._spec.methods, self._spec.prefetch, self._spec.worker.concurrency)
 
     # --------------------------------------------------------------------------------------------
 
@@ -346,47 +278,21 @@ class WorkerGroup:
         return task
 
 
-def create(spec: GroupSpec) -> Any:
-    """Start a group's actor under its name.
-
-    Raises `NameTaken` if a group of that name runs, `ValueError` or `TypeError` for options that Ray does not take.
-    """
-    hiring.check(spec.worker, spec.ray_options)
-    made: Any = ray.remote(WorkerGroup)
-    name = names.group_actor(spec.queue, spec.group)
-    options: dict[str, Any] = {
-        "num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000, "enable_task_events": False,
-    }
-    return cluster.create_named(made, name, options, spec)
+async def _answer(call: Callable[[], Awaitable[Any]]) -> Any:
+    """A worker's answer, asked for again while it is out of sight, which is not death. Raises a `RayError` when it is dead."""
+    while True:
+        with contextlib.suppress(ActorUnavailableError):
+            return await call()
+        await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 def _start_surely(actor: Any) -> None:
     """Have a group's process begin that Ray has restarted, too: while Ray counts it as restarting, its calls to itself fail."""
     while True:
         try:
-            ray.get(actor.start.remote())
+            actor.start.remote().future().result()  # ray.get would warn, in an async actor, though this thread is not its loop's
             return
-        except (ActorUnavailableError, RayTaskError):
-            time.sleep(_LOOK_FOR_QUEUE_S)
-        except RayError:  # it was ended meanwhile
-            return
-
-
-def start(actor: Any) -> None:
-    """Have a new group begin; returns before its workers are up."""
-    with contextlib.suppress(ActorUnavailableError):  # it begins by itself, too
-        ray.get(actor.start.remote())
-
-
-def stop(actor: Any, queue: str, group: str) -> None:
-    """End a group's workers, then the group."""
-    while True:
-        try:
-            ray.get(actor.stop.remote())
-        except ActorUnavailableError:  # Ray restarts it: its workers live, and only it knows them
-            time.sleep(_LOOK_FOR_QUEUE_S)
-        except RayError:  # gone already
-            break
-        else:
-            break
-    cluster.end_actor(actor, names.group_actor(queue, group))
+        except RayError as error:
+            if not isinstance(error, RayTaskError) and not is_away(actor, error):
+                return  # it was ended meanwhile
+            time.sleep(_LOOK_AGAIN_S)

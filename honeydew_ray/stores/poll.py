@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import uuid
@@ -18,20 +17,19 @@ from honeydew_ray import failpoints, lifecycle
 from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse_type
 from honeydew_ray.clock import Clock, SystemClock
 from honeydew_ray.errors import StoreError, StoreUnreachable
-from honeydew_ray.failure import Failure
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobState
 from honeydew_ray.stores import _expressions
 from honeydew_ray.stores._image import demand_enqueued, demand_put_back
 from honeydew_ray.stores._poll import state
+from honeydew_ray.stores._poll.claims import Claims
 from honeydew_ray.stores._poll.columns import channel_name, expect_columns_name
 from honeydew_ray.stores._poll.database import Database, EngineSource
 from honeydew_ray.stores._poll.leases import Leases
 from honeydew_ray.stores._poll.listener import Listener, can_listen
 from honeydew_ray.stores._poll.pages import Pages
-from honeydew_ray.stores._poll.rows import RowJobs, TaskOfRow, check_columns, expect_table, state_of, with_queue_columns
+from honeydew_ray.stores._poll.rows import RowJobs, TaskOfRow, check_columns, expect_condition, expect_table, state_of, with_queue_columns
 from honeydew_ray.stores._poll.settling import Places, Settler
 from honeydew_ray.stores._poll.sql import DatabaseNow, Key, RowStatements, Standing
-from honeydew_ray.stores._poll.state import Claim
 from honeydew_ray.stores.base import Counts, Opened, Page, Query, Reserved, Store
 
 T = TypeVar("T")
@@ -39,7 +37,6 @@ log = logging.getLogger("honeydew_ray")
 
 _US = 1_000_000
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.25, 10.0
-_FAIR_EVERY = 16  # of so many full batches in a row one begins with rows that fell due, which new rows would else keep waiting
 
 
 class PollStore(Store):
@@ -70,7 +67,7 @@ class PollStore(Store):
                  columns: str | None = None, owner: str | None = None) -> None:
         self._database = Database(url_or_engine_factory)
         self._table = expect_table(table)
-        self._run_if = self._expect_condition(run_if)
+        self._run_if = expect_condition(run_if, self._table)
         self._poll_interval_s = expect_seconds("PollStore", "poll_interval_s", poll_interval_s, positive=True)
         self._stale_timeout_s = expect_seconds("PollStore", "stale_timeout_s", stale_timeout_s, positive=True)
         if task is not None and not callable(task):  # pyright: ignore[reportUnnecessaryComparison]
@@ -85,10 +82,6 @@ class PollStore(Store):
         self._clock: Clock = SystemClock()
         self._now: Any = DatabaseNow()
         self._wake: Callable[[], None] = _nobody
-        self._incarnation = ""
-        self._claims = 0
-        self._full_batches = 0
-        self._due: tuple[float, float | None] | None = None  # when the next row falls due, and when that was asked, by our clock
         self._retry_s = _FIRST_RETRY_S
         self._listener: Listener | None = None
 
@@ -107,11 +100,12 @@ class PollStore(Store):
         self._rows = RowJobs(table, queue, self._task, self._timeout_s)
         self._sql = RowStatements(table, columns, run_if, int(self._stale_timeout_s * _US), self._now)
         owner = self._owner or f"{queue}@{self._unique}"
-        self._incarnation = f"{owner}:{uuid.uuid4().hex[:8]}"
+        incarnation = f"{owner}:{uuid.uuid4().hex[:8]}"
         self._asking = ThreadPoolExecutor(1, "honeydew-poll")
         self._leases = Leases(self._renew, self._stale_timeout_s)
         self._places = Places(self._sql, self._clock)
         self._settler = Settler(self._database, self._sql, self._rows, self._leases, self._places, self._clock)
+        self._claims = Claims(self, self._database, self._sql, self._rows, self._leases, self._settler, incarnation, self._poll_interval_s)
         try:
             held = await self._ask(lambda: self._open(table, columns, owner))
         except BaseException:
@@ -120,7 +114,7 @@ class PollStore(Store):
         self._leases.start()
         if self._listener is not None:
             await asyncio.to_thread(self._listener.start)
-        return Opened(self._incarnation, held=held)
+        return Opened(incarnation, held=held)
 
     async def close(self) -> None:
         listener, self._listener = self._listener, None
@@ -143,17 +137,14 @@ class PollStore(Store):
             log.warning("queue table: %s", warning)
         if can_listen(self._database.engine):
             self._listener = Listener(self._database.engine, channel_name(table.name, columns), lambda: self._wake())
-        held = [self._held(standing) for standing in standings]
+        held = [self._claims.held(standing) for standing in standings]
         return [job for job, standing in zip(held, standings, strict=True) if self._leases.take(standing.key, job)]
-
-    def _held(self, standing: Standing) -> JobRecord:
-        return self._rows.job(standing._replace(lock=-(2**62)), 0)  # stale or not: it is in progress, for us
 
     # -- reserving -----------------------------------------------------------------------------------
 
     async def reserve(self, n: int, now: float, only: JobId | None = None, abandoned: bool = False) -> Reserved:
         try:
-            reserving = asyncio.ensure_future(self._ask(lambda: self._reserve(n, now, only, abandoned)))
+            reserving = asyncio.ensure_future(self._ask(lambda: self._claims.reserve(n, now, only, abandoned)))
             try:
                 reserved = await asyncio.shield(reserving)
             except asyncio.CancelledError:
@@ -166,79 +157,6 @@ class PollStore(Store):
             return Reserved([], now + pause_s * random.uniform(0.8, 1.2))
         self._retry_s = _FIRST_RETRY_S
         return reserved
-
-    def _reserve(self, n: int, now: float, only: JobId | None, abandoned: bool) -> Reserved:
-        self._leases.renew_if_late()
-        jobs: list[JobRecord] = []
-        unfit: list[JobRecord] = []
-        if n > 0:
-            standings = self._claim_only(only, now, abandoned) if only is not None else self._claim(n, now)
-            for standing in _in_line(standings):
-                job, fault = self._claimed(standing)
-                if self._leases.take(standing.key, job):
-                    (jobs if fault is None else unfit).append(job if fault is None else lifecycle.abandoned(job, fault, now))
-        if unfit:
-            self._abandon(unfit)
-        return Reserved(jobs, now if unfit and not jobs else self._look_again(now, must_know=not jobs))
-
-    def _abandon(self, jobs: list[JobRecord]) -> None:
-        """Give up reserved rows at once. Should that fail, their leases run out, and they come again."""
-        try:
-            self._settler.commit([(job, True) for job in jobs])
-        except StoreError:
-            log.exception("%d job(s) of %r could not be abandoned yet", len(jobs), self)
-        self._leases.let_go(jobs)
-
-    def _claim(self, n: int, now: float) -> list[Standing]:
-        found: list[Standing] = []
-        if self._full_batches % _FAIR_EVERY == _FAIR_EVERY - 1:
-            found = self._claim_some(n, now, fallen_due_first=True)
-        if len(found) < n:
-            found = found + self._claim_some(n - len(found), now, fallen_due_first=False)
-        self._full_batches = self._full_batches + 1 if len(found) == n else 0
-        return found
-
-    def _claim_some(self, n: int, now: float, fallen_due_first: bool) -> list[Standing]:
-        claim = self._new_claim(now)
-        one_step = self._database.dialect.update_returning
-        step = self._sql.claim if one_step else self._sql.claim_in_steps
-        return self._database.run(lambda connection: step(connection, claim, n, fallen_due_first), whole=not one_step)
-
-    def _claim_only(self, job_id: JobId, now: float, abandoned: bool) -> list[Standing]:
-        key = self._rows.key_of(job_id)
-        if key is None:
-            return []
-        claim = self._new_claim(now)
-        return self._database.run(lambda connection: self._sql.claim_only(connection, claim, key, abandoned), whole=True)
-
-    def _claimed(self, standing: Standing) -> tuple[JobRecord, Failure | None]:
-        """The job of a row that was just reserved; and what keeps it from being run, if its task cannot be told."""
-        job_id = self._rows.id_of(standing.key)
-        try:
-            task, payload = self._rows.work(job_id)
-        except Exception as error:
-            log.exception("no task can be told for job %r of %r; it is abandoned", job_id, self)
-            return self._held(standing), Failure.from_exception(error)
-        return self._rows.with_task(standing, JobState.IN_PROGRESS, task, payload), None
-
-    def _new_claim(self, now: float) -> Claim:
-        self._claims += 1
-        return Claim(f"{self._incarnation}:{self._claims}", max(now, 0.0))
-
-    def _look_again(self, now: float, must_know: bool) -> float:
-        """When to poll again, by our clock: when the first delayed row falls due, at the latest after the poll interval."""
-        asked, due = self._due or (0.0, None)
-        if self._due is None or not 0 <= now - asked < self._poll_interval_s or (due is not None and due <= now):
-            try:
-                wait_us = self._database.run(self._sql.next_due_us)
-            except StoreError:
-                if must_know:
-                    raise
-                return now + _FIRST_RETRY_S  # what was reserved must be handed over all the same
-            due = None if wait_us is None else now + max(wait_us, 0) / _US
-            self._due = now, due
-        latest = now + self._poll_interval_s * random.uniform(0.9, 1.0)  # queues that were started together need not ask together
-        return latest if due is None else min(due, latest)
 
     def _reserved_for_nobody(self, reserving: asyncio.Future[Reserved]) -> None:
         """Whoever asked has left."""
@@ -256,8 +174,10 @@ class PollStore(Store):
         demand_put_back(jobs)
         for job in jobs:
             state.write(job, 0)  # a note that is no JSON is refused before anything has changed
-        self._due = None
-        return await self._settler.settle(jobs, back=True)
+        try:
+            return await self._settler.settle(jobs, back=True)
+        finally:
+            self._claims.forget_due()
 
     def _renew(self, by_claim: dict[str, list[Key]]) -> set[Key]:
         def renew(connection: sa.Connection) -> set[Key]:
@@ -293,7 +213,7 @@ class PollStore(Store):
 
         answers = self._database.run(write, whole=True)
         failpoints.hit("enq.post_commit")
-        self._due = None
+        self._claims.forget_due()
         return answers
 
     def _expect_row(self, job: JobRecord) -> Key:
@@ -311,8 +231,6 @@ class PollStore(Store):
         return CancelOutcome.NOT_FOUND if key is None else await self._ask(lambda: self._cancel(key))
 
     def _cancel(self, key: Key) -> CancelOutcome:
-        self._due = None
-
         def cancel(connection: sa.Connection) -> CancelOutcome:
             for _ in range(100):
                 if self._sql.cancel(connection, key):
@@ -323,7 +241,10 @@ class PollStore(Store):
                     return CancelOutcome.IN_PROGRESS if found is JobState.IN_PROGRESS else CancelOutcome.NOT_FOUND
             return CancelOutcome.IN_PROGRESS
 
-        return self._database.run(cancel)
+        try:
+            return self._database.run(cancel)
+        finally:
+            self._claims.forget_due()
 
     # -- looking -----------------------------------------------------------------------------------------
 
@@ -356,25 +277,7 @@ class PollStore(Store):
             self.trouble = None
         return value
 
-    def _expect_condition(self, run_if: object) -> Any:
-        if run_if is None:
-            return None
-        if not _expressions.is_expression(run_if):
-            raise refuse_type("PollStore", "run_if", run_if, "an expression of SQLAlchemy, or text() for SQL of your own",
-                              'run_if=Photo.size > 0, or run_if=text("size > 0")')
-        condition = _expressions.plain(run_if)
-        _expressions.bound(condition, self._table)  # a column that is not there is refused here
-        return condition
-
-
 _NO_ROW = "there is no row with key {} in table {}; a poll queue's jobs are the rows of its table, so insert one to enqueue its job"
-
-
-def _in_line(standings: list[Standing]) -> list[Standing]:
-    """In the order of their places, and of their keys if those have an order: an UPDATE returns rows as it likes."""
-    with contextlib.suppress(TypeError):
-        standings = sorted(standings, key=lambda standing: standing.key)
-    return sorted(standings, key=lambda standing: state.read(standing.private).place)
 
 
 def _nobody() -> None:

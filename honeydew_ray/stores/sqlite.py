@@ -292,4 +292,4 @@ def _expect_path(path: object) -> Path:
     text: object = os.fspath(cast("os.PathLike[Any]", path))
     if not isinstance(text, str) or not text or text == ":memory:" or "\0" in text:
         raise refuse("SQLiteStore", "path", text, "the path of a file", 'SQLiteStore("photos.db")')
-    return Path(os.path.abspath(text))  # the queue's process may have another working directory
+    return Path(os.path.abspath(os.path.expanduser(text)))  # the queue's process may have another working directory

@@ -9,19 +9,18 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from honeydew_ray import payload
-from honeydew_ray.actors.runner import has_async_methods
-from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse
+from honeydew_ray.arguments import expect_flag, expect_name, expect_seconds, refuse
 from honeydew_ray.dispatchers.base import Dispatcher
-from honeydew_ray.dispatchers.lru_node import LRUNode
 from honeydew_ray.errors import QueueAlreadyStarted, QueueNotFound, WorkersAlreadyStarted, WorkersNotFound
 from honeydew_ray.event_log import DEFAULT_KEPT, event_of
-from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
+from honeydew_ray.judge import NodeLoss
 from honeydew_ray.placement import Plan
 from honeydew_ray.plan_arguments import plan_of
 from honeydew_ray.policies import InlineCaller, tell_success
+from honeydew_ray.queue_arguments import expect_instance, expect_subscribers, policy_of
 from honeydew_ray.queue_core import QueueCore, QueuePolicy
+from honeydew_ray.ray_options import options_of
 from honeydew_ray.stores.base import Store
 from honeydew_ray.stores.memory import MemoryStore
 from honeydew_ray.subscribers.base import Subscriber
@@ -31,7 +30,8 @@ from honeydew_ray.testing.inline_queue import InlineClient, InlineQueue, worlds
 from honeydew_ray.testing.inline_workers import InlineSpec, InlineWorkers
 from honeydew_ray.testing.stage import Stage
 from honeydew_ray.testing.virtual_time import DeadlockError
-from honeydew_ray.workers import _check_class, _check_options, _methods, start_workers  # pyright: ignore[reportPrivateUsage]
+from honeydew_ray.worker_arguments import conduct_of
+from honeydew_ray.worker_groups import start_workers
 
 
 class Inline:
@@ -82,22 +82,25 @@ class Inline:
     def start_queue(self, name: str, *, store: Store | None = None, dispatcher: Dispatcher | None = None,
                     failure_mode: FailureMode | None = None, success_mode: SuccessMode | None = None, suspended: bool | None = None,
                     result_ttl_s: float = 600.0, max_redeliveries: int = 20, max_pending: int | None = None,
-                    subscribers: Iterable[Subscriber] = (), events_kept: int = DEFAULT_KEPT, **placement: Any) -> InlineQueue:
-        """Start a queue here: see `honeydew.start_queue`. Raises ``ValueError`` for a store that needs a disk."""
-        expect_name("start_queue", "name", name)
+                    node_loss: NodeLoss = "redeliver", subscribers: Iterable[Subscriber] = (), events_kept: int = DEFAULT_KEPT,
+                    strict_security: bool = False, ray_options: Mapping[str, Any] | None = None) -> InlineQueue:
+        """Start a queue here: see `honeydew.start_queue`. Raises ``ValueError`` for a store that needs a disk.
+
+        There is one node, which is never lost: ``node_loss``, ``strict_security`` and ``ray_options`` are checked, and mean nothing.
+        """
+        policy = policy_of(name, dispatcher, failure_mode, suspended, result_ttl_s=result_ttl_s, max_redeliveries=max_redeliveries,
+                           max_pending=max_pending, node_loss=node_loss, events_kept=events_kept)
+        expect_instance("store", store, Store, "MemoryStore()")
+        expect_instance("success_mode", success_mode, SuccessMode, "Log()")
+        expect_flag("start_queue", "strict_security", strict_security)
+        options_of("start_queue", ray_options)
+        listeners = [(subscriber, 0) for subscriber in expect_subscribers(subscribers)]
         if name in self._cores:
             raise QueueAlreadyStarted(f'queue {name!r} runs already; get_queue("{name}") finds it')
         if store is not None and store.durable:
             raise refuse("start_queue", "store", store, "a store in memory, as inline queues end with the test", "store=MemoryStore()")
-        policy = QueuePolicy(
-            name, dispatcher or LRUNode(), failure_mode or Abandon(), suspended,
-            expect_seconds("start_queue", "result_ttl_s", result_ttl_s), expect_count("start_queue", "max_redeliveries", max_redeliveries),
-            max_pending=None if max_pending is None else expect_count("start_queue", "max_pending", max_pending, least=1),
-            events_kept=expect_count("start_queue", "events_kept", events_kept),
-        )
         tell = None if success_mode is None else functools.partial(tell_success, success_mode)
-        listeners = [(subscriber, 0) for subscriber in ([subscribers] if isinstance(subscribers, Subscriber) else subscribers)]
-        self._stage.finish(self._open(policy, store or MemoryStore(), tell))
+        self._stage.finish(self._open(policy, MemoryStore() if store is None else store, tell))
         self._listeners[name] = listeners
         for subscriber, _ in listeners:
             subscriber.opened(name)
@@ -231,27 +234,26 @@ class Inline:
 
 def _spec_of(given: Mapping[str, Any]) -> InlineSpec:
     """What the arguments of `honeydew.start_workers` mean here; those that place workers in a cluster mean nothing."""
-    cls, args, kwargs = given["cls"], given["args"], given["kwargs"]
     name = expect_name("start_workers", "name", given["name"])
-    _check_class(cls, args, kwargs)
-    options = _check_options(given["ray_options"])
-    rebuild = given["rebuild"]
-    plan = plan_of(given["num"], given["num_per_node"], given["nodes"], options, given["idle_timeout_s"])
+    conduct = conduct_of(
+        given["cls"], given["args"], given["kwargs"],
+        rebuild=given["rebuild"], prefetch=given["prefetch"], concurrency=given["concurrency"], init_retry_s=given["init_retry_s"],
+        init_timeout_s=given["init_timeout_s"], shutdown_s=given["shutdown_s"], probe_timeout_s=given["probe_timeout_s"])
+    options = options_of("start_workers", given["ray_options"])
+    idle_timeout_s = expect_seconds("start_workers", "idle_timeout_s", given["idle_timeout_s"])
+    plan = plan_of(given["num"], given["num_per_node"], given["nodes"], options, idle_timeout_s)
     num = plan.per_node or max(plan.least, 1)  # there is one node, and no more workers than need be
-    if rebuild not in ("always", "never", None):
-        raise refuse("start_workers", "rebuild", rebuild, '"always" or "never"', 'rebuild="never"')
-    concurrency = expect_count("start_workers", "concurrency", given["concurrency"], least=1)
     return InlineSpec(
         queue=name,
         group=expect_name("start_workers", "group", given["group"]),
         plan=Plan(least=num, most=num),
-        state=None if cls is None else payload.dumps_whole((cls, args, kwargs), f"the worker class {cls.__name__} or its arguments"),
-        class_name=None if cls is None else cls.__qualname__,
-        methods=_methods(cls),
-        rebuild=(rebuild or ("always" if concurrency == 1 else "never")) == "always",
-        on_loop=concurrency > 1 or has_async_methods(cls),
-        prefetch=given["prefetch"] == "auto",
-        concurrency=concurrency,
-        init_retry_s=expect_seconds("start_workers", "init_retry_s", given["init_retry_s"]),
-        shutdown_s=expect_seconds("start_workers", "shutdown_s", given["shutdown_s"]),
+        state=conduct.state,
+        class_name=conduct.class_name,
+        methods=conduct.methods,
+        rebuild=conduct.rebuild == "always",
+        on_loop=conduct.on_loop,
+        prefetch=conduct.prefetch,
+        concurrency=conduct.concurrency,
+        init_retry_s=conduct.init_retry_s,
+        shutdown_s=conduct.shutdown_s,
     )

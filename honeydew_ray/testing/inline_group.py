@@ -55,7 +55,7 @@ class InlineGroup:
         worker_ids = self._supervisor.stopping()
         core = self._core_of(self.spec.queue)
         if core is not None:
-            await core.retire(worker_ids, self.spec.shutdown_s)
+            await core.retire(worker_ids, self._incarnation, self.spec.shutdown_s)
             core.workforce.remove_group(self.spec.group)
         for worker in list(self._own.values()):
             self._workers.kill(WorkerRef(worker.id, NODE))

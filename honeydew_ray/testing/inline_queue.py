@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from honeydew_ray.actors import objects, queue_actor
-from honeydew_ray.actors.client import Delivery, QueueClient, Waiter
-from honeydew_ray.actors.queue_actor import QueueInfo, Row, Submission
+from honeydew_ray.actors import objects
+from honeydew_ray.actors.client import QueueClient
+from honeydew_ray.actors.delivery import Delivery
 from honeydew_ray.errors import JobNotFound, QueueLost, QueueNotFound
 from honeydew_ray.event_log import EventPage
 from honeydew_ray.event_stream import EventStream
 from honeydew_ray.events import EventKind, expect_kinds
 from honeydew_ray.job import JobId, JobSnapshot
+from honeydew_ray.protocol import QueueInfo, Row, Submission, new_job
 from honeydew_ray.queue import Queue
 from honeydew_ray.queue_core import QueueCore
+from honeydew_ray.readiness import ready_within
+from honeydew_ray.waiters import Waiter
 
 if TYPE_CHECKING:
     from honeydew_ray.testing.inline import Inline
@@ -82,7 +85,7 @@ class InlineClient(QueueClient):
     def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
         """Call the core."""
         if method == "wait_for_workers":
-            return self._world.finish(_ready(self._core, *args))
+            return self._world.finish(ready_within(self._core.workforce, *args))
         return self._world.finish(getattr(self._core, method)(*args))
 
     def deliver(self, common: Submission, rows: Sequence[Row], buffers: Sequence[Any], waiters: Sequence[Waiter],
@@ -93,7 +96,7 @@ class InlineClient(QueueClient):
     def _take(self, common: Submission, rows: Sequence[Row], buffers: Sequence[Any], waiters: Sequence[Waiter],
               timeout_s: float) -> None:
         core, owned = self._core, iter(objects.hold(buffers))
-        jobs = [queue_actor.new_job(core.name, common, row, owned, self._world.now) for row in rows]
+        jobs = [new_job(core.name, common, row, owned, self._world.now) for row in rows]
         self._world.finish(core.enqueue(jobs, patience_s=timeout_s if common.patience_s else 0.0))
         for waiter in waiters:
             waiter.incarnation = core.incarnation
@@ -106,7 +109,7 @@ class InlineClient(QueueClient):
         """The client of another queue here; raises `QueueNotFound`."""
         return self._world.client_of(queue)
 
-    def follow(self, job_id: JobId) -> Waiter:
+    def follow(self, job_id: JobId, timeout_s: float | None = None) -> Waiter:
         """A waiter for the end of a job that is in the queue; raises `JobNotFound`."""
         waiter = self.expect(job_id)
         if not waiter.settled and self.call("expect", [job_id], self.id):
@@ -127,12 +130,12 @@ class InlineClient(QueueClient):
 
     def take_in(self, end: JobSnapshot) -> None:
         """A job ended."""
-        self._deliver([end])
+        self._waiters.ended([end])
 
     def close(self) -> None:
         """The queue is gone: those who wait for it never will hear."""
         lost = QueueLost(f"queue {self.queue!r} was stopped before the job ended; its store kept nothing")
-        self._settle_lost(lost)
+        self._waiters.lose(lost)
 
     def _start_polling(self) -> None:
         """Ends are delivered as they come."""
@@ -202,15 +205,3 @@ async def _settled(waiter: Waiter) -> None:
     waiter.callbacks.append(settle)
     if not waiter.settled:
         await settled
-
-
-async def _ready(core: QueueCore, num: int, patience_s: float) -> bool:
-    async def until_ready() -> None:
-        while core.workforce.ready() < num:
-            await core.workforce.change()
-
-    try:
-        await asyncio.wait_for(until_ready(), patience_s)
-    except asyncio.TimeoutError:
-        return False
-    return True

@@ -19,8 +19,8 @@ from honeydew_ray.failure import exception_text, exception_traceback
 from honeydew_ray.job import JobRecord, Token
 from honeydew_ray.payload import HeldBuffer, Payload
 from honeydew_ray.placement import Plan
-from honeydew_ray.progress import ProgressSender, RunningJob, set_running
 from honeydew_ray.queue_core import QueueCore
+from honeydew_ray.running_job import ProgressSender, RunningJob, set_running
 from honeydew_ray.testing.deaths import ProcessEnded, acted_out, killed
 from honeydew_ray.testing.stage import Stage
 from honeydew_ray.transport import Attempt, Died, Holding, NotStarted, Raised, Report, Returned

@@ -47,10 +47,7 @@ class Machines:
 
     def drain(self, node: str, within_s: float) -> None:
         """Ray is told that the node will be gone, as a provider does before it takes a machine back."""
-        reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
-        client = ray._private.worker.global_worker.gcs_client
-        accepted, why_not = client.drain_node(node, reason, "a test", int((time.time() + within_s) * 1000))
-        assert accepted, why_not
+        drain(node, within_s)
 
     def alive(self) -> list[str]:
         """The ids of the nodes that Ray counts as alive."""
@@ -65,6 +62,14 @@ class Machines:
         """Every node but these and the head leaves."""
         for node in [known for known in self._nodes if known not in nodes]:
             self.lose(node, graceful=True).join()
+
+
+def drain(node: str, within_s: float) -> None:
+    """Tell Ray that a node will be gone after so long."""
+    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    client = ray._private.worker.global_worker.gcs_client
+    accepted, why_not = client.drain_node(node, reason, "a test", int((time.time() + within_s) * 1000))
+    assert accepted, why_not
 
 
 @contextlib.contextmanager

@@ -8,10 +8,9 @@ import pytest
 from ray.exceptions import ActorDiedError, OutOfMemoryError
 
 from honeydew_ray.actors import autopsy
-from honeydew_ray.actors.blackbox import Recording
-from honeydew_ray.actors.worker_actor import token_text
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.job import Token
+from honeydew_ray.postmortem import Recording, token_text
 from honeydew_ray.transport import Died, NotStarted
 
 TOKEN = Token("job", 1, "incarnation")

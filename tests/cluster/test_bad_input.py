@@ -10,6 +10,7 @@ import pytest
 
 import honeydew_ray as honeydew
 from honeydew_ray import Decision, Discard, Failure, JobRecord
+from honeydew_ray.errors import WorkerTraceback
 from tests.cluster.crew import Crew, Spoiler
 
 Start = Callable[..., honeydew.Queue]
@@ -52,7 +53,7 @@ def test_an_exception_that_cannot_travel_is_told_as_text(new_queue: Start, metho
     assert message in caught.value.message
     assert method in caught.value.traceback
     if method != "raise_mute":  # that one pickles well
-        assert caught.value.__cause__ is None
+        assert isinstance(caught.value.__cause__, WorkerTraceback)
 
 
 def test_a_method_the_class_does_not_have(new_queue: Start) -> None:

@@ -120,7 +120,7 @@ def test_what_jobs_carry_is_shown_and_never_rebuilt(new_queue: NewQueue, honey: 
 def test_a_queue_that_is_empty_missing_or_does_not_answer(new_queue: NewQueue, honey: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = new_queue("cli-empty")
     assert honey.json("jobs", "cli-empty") == []
-    assert honey("jobs", "cli-empty") == (0, "Queue cli-empty holds no such job.\n")
+    assert honey("jobs", "cli-empty") == (0, "Queue cli-empty holds no job that waits, runs or was abandoned.\n")
     assert "no workers" in honey("status", "cli-empty")[1]
     for command in ("status nope", "jobs nope", "submit nope m", "suspend nope", "resume nope", "stop nope", f"move j {HOSTILE}"):
         line, _ = honey(*command.split())
@@ -210,3 +210,10 @@ def test_the_command_joins_the_cluster_that_runs(new_queue: NewQueue) -> None:
     assert finished.returncode == 0, finished
     assert "cli-joined" in {entry["name"] for entry in json.loads(finished.stdout)}
     assert finished.stderr == ""
+
+
+def test_a_program_joins_by_its_address_a_cluster_that_asks_for_this_machines_token(ray_cluster: None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    joined = subprocess.run([sys.executable, "-c", "import honeydew_ray; print(honeydew_ray.queues())"], capture_output=True, text=True,
+                            timeout=90, env={**environment, "RAY_ADDRESS": cluster.address()})
+    assert (joined.returncode, joined.stdout[:1]) == (0, "["), joined.stderr

@@ -12,10 +12,10 @@ pytestmark = pytest.mark.cluster
 
 def test_the_demo_accounts_for_every_file_and_recovers_from_both_accidents() -> None:
     finished = run_script("-m", "honeydew_ray.cli", "demo")
-    assert finished.code == 0, finished
+    assert finished.code == 0, str(finished)
     files = len(python_files(standard_library()))
     account = {name: int(number) for name, number in re.findall(r"^(\w[\w ]*?) +(\d+)\b", finished.output, re.MULTILINE)}
-    assert account["files found"] == files, finished
+    assert account["files found"] == files, str(finished)
     assert account["analysed"] + account["lines counted only"] == files
     assert (account["accidents"], account["failed"], account["missing"]) == (2, 0, 0)
     assert re.search(r"^! \S+\.py: signal 9 killed its worker; Retry .* \d+ ms later; done at attempt 2$", finished.output, re.MULTILINE)

@@ -25,7 +25,7 @@ def test_the_examples_of_the_handles_are_true(new_queue: Callable[..., honeydew.
     photos.start_workers(Classifier, num=1)
     photos.wait_for_workers(1)
     known = {"photos": photos, "Classifier": Classifier, "honeydew": honeydew}
-    for name, least in (("queue", 9), ("job_handle", 4), ("workers", 2)):
+    for name, least in (("queue", 6), ("submitter", 3), ("job_handle", 4), ("worker_groups", 2)):
         module = importlib.import_module(f"honeydew_ray.{name}")
         result = doctest.testmod(module, extraglobs=known, optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL)
         assert result.failed == 0

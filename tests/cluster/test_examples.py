@@ -84,13 +84,13 @@ def own_lines(output: str) -> str:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_example_prints_what_it_should(name: str) -> None:
     finished = run_script(ROOT / "examples" / name)
-    assert finished.code == 0, finished
+    assert finished.code == 0, str(finished)
     assert own_lines(finished.output) == EXPECTED[name]
 
 
 def test_the_progress_of_a_job_is_seen_while_it_runs() -> None:
     finished = run_script(ROOT / "examples" / "progress_and_status.py")
-    assert finished.code == 0, finished
+    assert finished.code == 0, str(finished)
     assert "progress: downloaded 3/5 items\n  queue downloads: 1 pending, 1 in progress\n" in finished.output
     assert "  a worker is busy: downloaded 3/5 items\n" in finished.output
     assert finished.output.endswith("downloaded: 5\n")
@@ -99,19 +99,19 @@ def test_the_progress_of_a_job_is_seen_while_it_runs() -> None:
 def test_the_digits_are_read() -> None:
     pytest.importorskip("sklearn")
     finished = run_script(ROOT / "examples" / "digits.py")
-    assert finished.code == 0, finished
+    assert finished.code == 0, str(finished)
     accuracy = re.fullmatch(r"16 jobs classified 797 images, (\d+\.\d)% of them right\n", finished.output)
-    assert accuracy is not None, finished
+    assert accuracy is not None, str(finished)
     assert float(accuracy[1]) > 90
 
 
 def test_a_node_is_lost_another_joins_and_every_job_ends() -> None:
     finished = run_script(ROOT / "examples" / "global.py")
-    assert finished.code == 0, finished
+    assert finished.code == 0, str(finished)
     lost = re.search(r"all 80 jobs are done, those of node east that were lost with it a second time: ([12])\n", finished.output)
-    assert lost is not None, finished
+    assert lost is not None, str(finished)
     rows = {line.split()[1]: line for line in finished.output.splitlines() if line.startswith("│")}
-    assert rows.keys() >= {"north", "east", "south", "west"}, finished
+    assert rows.keys() >= {"north", "east", "south", "west"}, str(finished)
     assert "80 of 80 jobs are done" in finished.output
 
 

@@ -26,6 +26,9 @@ class Scale:
         assert not array.flags.writeable, "mapped from the store, not copied"
         return array * 2
 
+    def ones(self, nbytes: int) -> Any:
+        return np.ones(nbytes, np.uint8)
+
     def pid(self) -> int:
         return os.getpid()
 
@@ -74,11 +77,12 @@ def test_memory_stays_flat_over_many_large_jobs(new_queue: Start) -> None:
 def test_a_large_result_outlives_the_worker_that_made_it(new_queue: Start) -> None:
     queue = new_queue()
     queue.start_workers(Scale, num=1)
-    job = queue.submit("double", np.ones(LARGE, np.uint8))
-    while not job.done():
-        time.sleep(0.01)
-    os.kill(queue.submit("pid").result(timeout=60), signal.SIGKILL)
-    assert queue.submit("pid").result(timeout=60)
-    value = job.result(timeout=60)
-    assert int(value[0]) == 2
-    assert not value.flags.owndata
+    for nbytes in (LARGE, LARGE, 10, 10, LARGE):  # what a method returned before decides how its next result travels
+        job = queue.submit("ones", nbytes)
+        while not job.done():
+            time.sleep(0.01)
+        os.kill(queue.submit("pid").result(timeout=60), signal.SIGKILL)
+        assert queue.submit("pid").result(timeout=60)
+        value = job.result(timeout=60)
+        assert (value.nbytes, int(value.min()), int(value.max())) == (nbytes, 1, 1)
+        assert value.flags.writeable == (nbytes != LARGE), "large ones are mapped from the store, not copied"

@@ -9,7 +9,7 @@ from tests.cluster.scripts import run_script
 
 def test_calls_and_answers_that_ray_drops_lose_and_double_no_job(tmp_path: Path) -> None:
     finished = run_script(Path(__file__).with_name("lost_answers.py"), tmp_path)
-    assert finished.code == 0, finished
+    assert finished.code == 0, str(finished)
     lines = finished.output.splitlines()
-    assert "all done True runs within attempts True" in lines, finished
-    assert "calls are dropped True" in lines, finished
+    assert "all done True runs within attempts True" in lines, str(finished)
+    assert "calls are dropped True" in lines, str(finished)

@@ -20,5 +20,5 @@ def test_a_ray_of_its_own_for_the_session(tmp_path: Path) -> None:
             queue.stop()
     """))
     finished = run_script("-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path, cwd=tmp_path)
-    assert finished.code == 0, finished
-    assert "1 passed" in finished.output, finished
+    assert finished.code == 0, str(finished)
+    assert "1 passed" in finished.output, str(finished)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import ray
+from ray.experimental.internal_kv import _internal_kv_list
 
 import honeydew_ray as honeydew
 from honeydew_ray import CancelOutcome, JobState, WorkerState
+from honeydew_ray.actors import names
 from tests.cluster.crew import Crew
 from tests.cluster.signals import Signal
 
@@ -335,3 +341,46 @@ def test_the_status_reads_well(new_queue: Start) -> None:
     lines = str(queue.status()).splitlines()
     assert lines[0] == f"queue '{queue.name}' (MemoryStore), running: 0 pending, 0 delayed, 0 in progress, 0 abandoned"
     assert lines[1].endswith(": idle")
+
+
+@dataclass(frozen=True)
+class Judgement(honeydew.FailureMode):
+    """Abandons what failed, by what it knows, which is a lot."""
+
+    known: Any
+
+    def decide(self, job: honeydew.JobRecord, failure: honeydew.Failure) -> honeydew.Decision:
+        return honeydew.Discard()
+
+
+def start_and_leave(name: str) -> None:
+    honeydew.start_queue(name, failure_mode=Judgement(np.zeros(100_000)))
+
+
+def test_a_queue_with_a_large_failure_mode_is_restarted_though_who_started_it_is_gone(new_queue: Start) -> None:
+    starter, queue_name = new_queue(), f"large-{uuid.uuid4().hex[:8]}"
+    starter.start_workers(num=1, ray_options={"num_cpus": 0})
+    starter.submit(start_and_leave, queue_name).result(timeout=30)
+    starter.stop()  # and with its worker what that has in the object store
+    queue = honeydew.get_queue(queue_name)
+    try:
+        queue.start_workers(Crew, num=1)
+        assert queue.submit("add", 1).result(timeout=30) == 1
+        ray.kill(ray.get_actor(names.queue_actor(queue_name), namespace=names.NAMESPACE), no_restart=False)
+        assert queue.submit("count").result(timeout=30) == 2, "by the same worker"
+    finally:
+        queue.stop()
+    assert not _internal_kv_list(b"honeydew kept")
+
+
+def test_nothing_is_left_of_a_large_queue_that_could_not_start(new_queue: Start, tmp_path: Path) -> None:
+    queue_name, large = f"large-{uuid.uuid4().hex[:8]}", Judgement(np.zeros(100_000))
+    (tmp_path / "no database").write_text("but a text")
+    with pytest.raises(honeydew.HoneydewError):
+        honeydew.start_queue(queue_name, store=honeydew.SQLiteStore(tmp_path / "no database"), failure_mode=large)
+    with pytest.raises(honeydew.QueueAlreadyStarted):
+        honeydew.start_queue(new_queue().name, failure_mode=large)
+    with pytest.raises(honeydew.PayloadError, match="what queue .* is made of cannot be pickled"):
+        honeydew.start_queue(queue_name, failure_mode=Judgement(threading.Lock()))
+    assert queue_name not in honeydew.queues()
+    assert not _internal_kv_list(b"honeydew kept")

@@ -1,12 +1,13 @@
 """A program that uses the queues of the hammer in every way, and writes down what it asked for and what it was told.
 
-``python -m tests.hammer.driver FOLDER NUMBER SEED ADDRESS``; it stops asking once ``FOLDER/stop`` is there, and ends when
-it has heard of the end of all its jobs, or after the number of seconds in that file.
+``python -m tests.hammer.driver FOLDER NUMBER SEED ADDRESS DATABASE``; it stops asking once ``FOLDER/stop`` is there, and
+ends when it has heard of the end of all its jobs, or as many seconds after ``FOLDER/over`` is there as it says in it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import sys
 import time
@@ -22,13 +23,13 @@ import honeydew_ray as honeydew
 from honeydew_ray import CancelOutcome
 from honeydew_ray.actors import cluster
 from tests.hammer.plant import Plant
+from tests.hammer.queues import BOARD, CHORALE, LEDGER, LETTERS, ROWS
 from tests.hammer.recorder import Recorder
+from tests.hammer.table import Application
 
-MOST_OUTSTANDING = 120
+MOST_OUTSTANDING = 80
 LARGE = 40_000  # float64 numbers: they travel by the object store
 PAUSE_S = 0.08
-
-LEDGER, LETTERS, BOARD = "ledger", "letters", "board"
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,19 @@ class Pending:
 class Driver:
     """Submits jobs with their fates decided by a seed, cancels and moves some, and collects what it can."""
 
-    def __init__(self, folder: Path, number: int, seed: int) -> None:
+    def __init__(self, folder: Path, number: int, seed: int, database: str) -> None:
         self.name = str(number)
         self._recorder = Recorder(folder / "events", f"driver{number}")
         self._chance = random.Random(seed * 1000 + number)
-        self._stop = folder / "stop"
-        self._queues = {name: honeydew.get_queue(name) for name in (LEDGER, LETTERS, BOARD)}
+        self._stop, self._over = folder / "stop", folder / "over"
+        self._queues = {name: honeydew.get_queue(name) for name in (LEDGER, LETTERS, BOARD, CHORALE, ROWS)}
+        self._application = Application(database, self.name, self._chance, self._recorder)
         self._pending: list[Pending] = []
         self._count = 0
         self._habits: dict[Callable[[], None], int] = {
             self.plain: 40, self.batch: 6, self.flaky: 10, self.failing: 5, self.deadly: 2, self.delayed: 8, self.large: 5,
-            self.silent: 5, self.overtime: 1, self.cancelled_early: 6, self.cancelled_late: 5, self.cancelled_running: 2, self.moved: 6,
+            self.silent: 5, self.overtime: 1, self.cancelled_early: 6, self.cancelled_late: 5, self.cancelled_running: 3, self.moved: 6,
+            self.inserted: 10, self.inserted_and_cancelled: 4,
         }
 
     def work(self) -> None:
@@ -64,12 +67,15 @@ class Driver:
                 habit()
             self._collect()
             time.sleep(self._chance.expovariate(1 / PAUSE_S))
-        deadline = time.monotonic() + float(self._stop.read_text())
+        deadline = math.inf
         while self._pending and time.monotonic() < deadline:
+            if deadline == math.inf and self._over.exists():
+                deadline = time.monotonic() + float(self._over.read_text())
             self._collect()
             time.sleep(0.02)
         for pending in self._pending:
             self._told(pending, "timeout", None)
+        self._application.close()
 
     def fail(self, error: BaseException) -> None:
         """Write down that the library raised what it never should."""
@@ -131,6 +137,16 @@ class Driver:
         else:
             self._recorder.note("move.ok", uid=pending.uid)
 
+    def inserted(self) -> None:
+        """Rows, of which the queue hears from their database."""
+        for uid in self._application.insert(self._new_uid):
+            if self._chance.random() < 0.3:
+                self._follow(uid)
+
+    def inserted_and_cancelled(self) -> None:
+        for uid in self._application.insert(self._new_uid):
+            self._cancel(Pending(uid, ROWS, self._queues[ROWS].job(uid)), running=self._chance.random() < 0.5)
+
     def batch(self) -> None:
         """Many in one call, which the queue takes all or none of."""
         queue, seconds = self._any_queue(), self._short()
@@ -169,12 +185,25 @@ class Driver:
             self._recorder.note(f"enq.{answer}", uid=uid)
         return done
 
+    def _follow(self, uid: str) -> None:
+        """Ask for the end of a row's job; nobody promised that it is kept until then."""
+        job = self._queues[ROWS].job(uid)
+        with contextlib.suppress(honeydew.JobNotFound, honeydew.StoreUnreachable, TimeoutError):
+            job.wait(0)
+            self._pending.append(Pending(uid, ROWS, job))
+
     def _cancel(self, pending: Pending | None, running: bool = False) -> None:
         if pending is None:
             return
         self._recorder.note("cancel.invoke", uid=pending.uid, queue=pending.queue, running=running)
-        outcome = pending.job.cancel(running=running)
-        self._recorder.note("cancel.ok" if outcome is CancelOutcome.CANCELLED else "cancel.fail", uid=pending.uid)
+        try:
+            outcome = pending.job.cancel(running=running)
+        except honeydew.StoreUnreachable:
+            if pending.queue != ROWS:
+                raise
+            self._recorder.note("cancel.info", uid=pending.uid)
+        else:
+            self._recorder.note("cancel.ok" if outcome is CancelOutcome.CANCELLED else "cancel.fail", uid=pending.uid)
 
     def _collect(self) -> None:
         self._pending = [pending for pending in self._pending if not self._heard(pending)]
@@ -194,8 +223,14 @@ class Driver:
         except honeydew.JobCancelled:
             self._told(pending, "cancelled", None)
         except honeydew.QueueLost as error:
+            if pending.queue == ROWS:  # done, as its row says; what it returned was nowhere but in the queue
+                return True
             self._told(pending, "gone" if "large" in str(error) else "lost", str(error))
         except Exception as error:
+            if pending.queue == ROWS and isinstance(error, honeydew.StoreUnreachable):
+                return False
+            if pending.queue == ROWS and isinstance(error, honeydew.JobNotFound):
+                return True
             self._told(pending, "error", f"{type(error).__name__}: {error}"[:2000])
         else:
             self._told(pending, "done", value["run"])
@@ -210,7 +245,7 @@ class Driver:
         return f"{self.name}-{self._count}"
 
     def _any_queue(self) -> str:
-        return self._chance.choices([LEDGER, LETTERS, BOARD], [5, 1, 4])[0]
+        return self._chance.choices([LEDGER, LETTERS, BOARD, CHORALE], [4, 1, 3, 4])[0]
 
     def _short(self) -> float:
         return self._chance.choice([0.0, 0.005, 0.02, 0.1])
@@ -225,9 +260,9 @@ def _connected(address: str) -> Iterator[None]:
         cluster.disconnect()
 
 
-def main(folder: Path, number: int, seed: int, address: str) -> None:
+def main(folder: Path, number: int, seed: int, address: str, database: str) -> None:
     with _connected(address):
-        driver = Driver(folder, number, seed)
+        driver = Driver(folder, number, seed, database)
         try:
             driver.work()
         except BaseException as error:
@@ -236,4 +271,4 @@ def main(folder: Path, number: int, seed: int, address: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5])

@@ -9,15 +9,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import honeydew_ray as honeydew
 from tests.hammer.errands import Errands
 from tests.hammer.ground import Actor, Ground
+from tests.hammer.queues import ROWS
 from tests.hammer.recorder import Recorder
 from tests.hammer.schedule import Planned
 
-HEALED_S = 60.0
+HEALED_S = 120.0
+"""For Ray to start again what was killed: it gives a process that another fault met as it began 20 s before it starts the next."""
+
 T = TypeVar("T")
 
 
@@ -33,6 +36,7 @@ class Faults:
         self._one_node = threading.Lock()  # at a time: there must be one to go to
         self._one_suspension = threading.Lock()
         self._one_staff = threading.Lock()
+        self._one_database = threading.Lock()
 
     def do(self, planned: Planned) -> None:
         """Do it, and return when it is healed."""
@@ -43,6 +47,10 @@ class Faults:
             self._restaff(planned)
         elif name == "node":
             self._node(planned)
+        elif name == "drain":
+            self._drain(planned)
+        elif name == "database":
+            self._database(planned)
         elif name == "driver":
             self._driver(planned)
         else:
@@ -76,7 +84,7 @@ class Faults:
         """Kill a node's raylet, or stop it for a while, in which it may be given up."""
         with self._one_node:
             node = _pick(self._ground.nodes(), planned.choice)
-            there = [actor for actor in self._ground.actors() if actor.node == node.node_id]
+            there = self._on(node)
             queues = [actor.name.removeprefix("queue/") for actor in there if actor.name.startswith("queue/")]
             pids = [actor.pid for actor in there]
             target = f"node {node.node_id[:8]} with {', '.join(actor.name for actor in there)}"
@@ -94,6 +102,50 @@ class Faults:
                     _await(lambda pid=pid: not _lives(pid), f"process {pid} of a lost node ends")  # type: ignore[misc]
                 for queue in queues:
                     self._await_answer(queue)
+
+    def _drain(self, planned: Planned) -> None:
+        """A node is taken back by its provider, who says so some seconds before."""
+        with self._one_node:
+            node = _pick(self._ground.nodes(), planned.choice)
+            there = self._on(node)
+            queues = [actor.name.removeprefix("queue/") for actor in there if actor.name.startswith("queue/")]
+            notice_s = 2.0 + 2.0 * planned.hold_s
+            target = f"node {node.node_id[:8]} with {', '.join(actor.name for actor in there)}"
+            fault = self._begin("drain", [actor.pid for actor in there], queues, target, nodes=[node.node_id])
+            with self._healed_after(fault):
+                self._errands.run(self._ground.add_node)
+                self._ground.drain_node(node, notice_s)
+                gone_at = time.monotonic() + notice_s
+                while time.monotonic() < gone_at and self._on(node):
+                    time.sleep(0.1)
+                self._lose(node, [actor.pid for actor in there], queues, late=bool(self._workers_on(node)))
+
+    def _lose(self, node: Any, pids: Sequence[int], queues: Sequence[str], late: bool) -> None:
+        """A node's time is up; a worker that is there still is cut off."""
+        fault = self._begin("node", pids, queues, "what is left of a node that was drained", nodes=[node.node_id]) if late else None
+        self._errands.run(lambda: self._ground.lose_node(node))
+        for pid in pids:
+            _await(lambda pid=pid: not _lives(pid), f"process {pid} of a drained node ends")  # type: ignore[misc]
+        for queue in queues:
+            self._await_answer(queue)
+        if fault is not None:
+            self._recorder.note("healed", id=fault)
+
+    def _database(self, planned: Planned) -> None:
+        """The database of the queue of rows crashes, and is started again."""
+        with self._one_database, self._healed_after(self._begin("database", [], [], "the database of rows", stores=[ROWS])):
+            if planned.choice < 0.4:
+                self._ground.server.kill_one()
+            else:
+                self._ground.server.crash()
+                time.sleep(planned.hold_s)
+                self._ground.server.start()
+            _await(self._reached, "the queue of rows reaches its database")
+
+    def _reached(self) -> bool:
+        with contextlib.suppress(TimeoutError, honeydew.HoneydewError):
+            return self._ground.queues[ROWS].status().trouble is None
+        return False
 
     def _restaff(self, planned: Planned) -> None:
         """Stop the workers of a queue, and start others."""
@@ -131,6 +183,12 @@ class Faults:
         yield
         self._recorder.note("healed", id=fault)
 
+    def _on(self, node: Any) -> list[Actor]:
+        return [actor for actor in self._ground.actors() if actor.node == node.node_id]
+
+    def _workers_on(self, node: Any) -> list[Actor]:
+        return [actor for actor in self._on(node) if actor.name.startswith("worker/")]
+
     def _until_there(self, look: Callable[[], list[Actor]], choice: float) -> Actor:
         found: list[Actor] = []
 
@@ -148,7 +206,7 @@ class Faults:
 
     def _await_answer(self, queue: str) -> None:
         def answers() -> bool:
-            with contextlib.suppress(TimeoutError, honeydew.QueueNotFound):
+            with contextlib.suppress(TimeoutError, honeydew.QueueNotFound, honeydew.StoreUnreachable):
                 return self._ground.queues[queue].status().name == queue
             return False
 

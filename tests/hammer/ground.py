@@ -12,27 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._common.utils import get_default_ray_temp_dir
 from ray._private.state import actors as actor_table  # pyright: ignore
 from ray.cluster_utils import Cluster
 
 import honeydew_ray as honeydew
 from honeydew_ray.actors import cluster as honeydew_cluster
-from tests.hammer.driver import BOARD, LEDGER, LETTERS
-from tests.hammer.history import QueueFacts
-from tests.hammer.plant import Plant
+from tests.cluster.machines import drain
+from tests.hammer import table
+from tests.hammer.queues import BOARD, CHORALE, FIELD, LEDGER, LETTERS, ROWS, STAFF, start_workers
+from tests.sql.server import Server
 
 ROOT = Path(__file__).parents[2]
 MARK = "HONEYDEW_HAMMER"
 NODES = 2
-NODE_CPUS = 3
+NODE_CPUS = 4
+NODE_TRIES = 3
 GONE_S = 30.0
-
-QUEUES = {
-    LEDGER: QueueFacts(LEDGER, durable=True, times=2, max_redeliveries=20, moves_to=LETTERS),
-    LETTERS: QueueFacts(LETTERS, durable=True, times=0, max_redeliveries=20),
-    BOARD: QueueFacts(BOARD, durable=False, times=1, max_redeliveries=20, leases=True),
-}
-WORKERS = {LEDGER: 3, LETTERS: 1, BOARD: 2}
 
 
 @dataclass(frozen=True)
@@ -52,9 +48,13 @@ class Ground:
         self.queues: dict[str, honeydew.Queue] = {}
         self.drivers: dict[str, subprocess.Popen[bytes]] = {}
         self._cluster = Cluster()
+        self._server: Server | None = None
 
     def build(self) -> None:
-        """Start the nodes, the queues and their workers."""
+        """Start the database, the nodes, the queues and their workers."""
+        self._server = Server(self.folder / "database")
+        table.create(self._server.url)
+        Path(get_default_ray_temp_dir()).mkdir(parents=True, exist_ok=True)  # Ray writes there, too
         self._cluster.add_node(num_cpus=2, include_dashboard=False, temp_dir=str(self.folder / "ray"))
         for _ in range(NODES):
             self.add_node()
@@ -65,16 +65,24 @@ class Ground:
             LEDGER: honeydew.start_queue(LEDGER, store=honeydew.SQLiteStore(files / "ledger.db"),
                                          failure_mode=honeydew.Retry(times=2, finally_=honeydew.Move(LETTERS))),
             BOARD: honeydew.start_queue(BOARD, failure_mode=honeydew.Retry(times=1), ray_options={"scheduling_strategy": "SPREAD"}),
+            CHORALE: honeydew.start_queue(CHORALE, store=honeydew.SQLiteStore(files / "chorale.db"), failure_mode=honeydew.Retry(times=1)),
+            ROWS: honeydew.start_queue(ROWS, store=table.store(self._server.url), failure_mode=honeydew.Retry(times=1)),
         }
         for name in self.queues:
             self.staff(name)
         for name, queue in self.queues.items():
-            queue.wait_for_workers(WORKERS[name])
+            queue.wait_for_workers(STAFF[name].least)
 
     def staff(self, name: str) -> None:
         """Start the workers of a queue."""
-        prefetch = "auto" if QUEUES[name].leases else 1
-        self.queues[name].start_workers(Plant, str(self.folder), name, num=WORKERS[name], shutdown_s=5, prefetch=prefetch)
+        start_workers(self.queues[name], str(self.folder))
+
+    @property
+    def server(self) -> Server:
+        """The database of the queue of rows."""
+        if self._server is None:
+            raise RuntimeError("there is no database before build()")
+        return self._server
 
     # -- what there is ---------------------------------------------------------------------------
 
@@ -90,7 +98,17 @@ class Ground:
 
     def add_node(self) -> None:
         """For the main thread only: a node's processes die with the thread that started them."""
-        self._cluster.add_node(num_cpus=NODE_CPUS)
+        for tries_left in range(NODE_TRIES - 1, -1, -1):
+            try:
+                self._cluster.add_node(num_cpus=NODE_CPUS, labels=FIELD)
+                return
+            except Exception as error:  # Ray waits half a minute for it, which a busy machine may need
+                if "timed out during startup" not in str(error) or not tries_left:
+                    raise
+
+    def drain_node(self, node: Any, within_s: float) -> None:
+        """Have Ray told that a node will be gone after so long."""
+        drain(node.node_id, within_s)
 
     def lose_node(self, node: Any) -> None:
         self._cluster.remove_node(node, allow_graceful=False)
@@ -108,7 +126,8 @@ class Ground:
 
     def start_driver(self, number: int, seed: int) -> None:
         """Start a program that uses the queues."""
-        command = [sys.executable, "-m", "tests.hammer.driver", str(self.folder), str(number), str(seed), self._cluster.address]
+        command = [sys.executable, "-m", "tests.hammer.driver", str(self.folder), str(number), str(seed), self._cluster.address,
+                   self.server.url]
         log = (self.folder / f"driver{number}.log").open("wb")
         with log:
             self.drivers[str(number)] = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -139,6 +158,8 @@ class Ground:
             ray.shutdown()
         with contextlib.suppress(Exception):
             self._cluster.shutdown()
+        if self._server is not None:
+            self._server.end()
         deadline = time.monotonic() + GONE_S
         while (left := processes_marked(os.environ[MARK])) and time.monotonic() < deadline:
             time.sleep(0.1)

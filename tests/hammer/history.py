@@ -13,6 +13,9 @@ from tests.hammer.recorder import Event
 SETTLE_S = 3.0
 """How long after a run, or after a fault, what came of it may be on its way to the store."""
 
+BURIAL_S = 10.0
+"""How long a queue may look for what a dead worker left on another node (`honeydew_ray.actors.autopsy`), where a process has to start."""
+
 PAUSES = frozenset({"worker_pause", "queue_pause", "group_pause", "driver_pause"})
 """Faults that only take time: shorter than `SETTLE_S`, and nothing may come of them."""
 
@@ -30,7 +33,7 @@ class QueueFacts:
     max_redeliveries: int
     fifo: bool = False  # one producer, one worker, all jobs alike: they start in the order they were acknowledged
     moves_to: str | None = None  # by its failure mode
-    leases: bool = False  # a worker may have several jobs at once in hand, and lose them together
+    shared: bool = False  # a worker may have several jobs at once in hand, and lose them together
 
 
 @dataclass
@@ -75,6 +78,7 @@ class Fault:
     pids: frozenset[int]
     queues: frozenset[str]  # whose own process it hit
     nodes: frozenset[str] = frozenset()  # with all that was, or came, there
+    stores: frozenset[str] = frozenset()  # queues whose database was away: what came of a run waits until it is back
     ended: float = math.inf
 
     def covers(self, begun: float, ended: float) -> bool:
@@ -122,6 +126,7 @@ class History:
     plans: list[Event] = field(default_factory=list[Event])
     broken: list[Event] = field(default_factory=list[Event])
     dead_drivers: set[str] = field(default_factory=set[str])
+    away: list[Fault] = field(default_factory=list[Fault])  # that took a queue away, or its database, in the order of time
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> History:
@@ -130,6 +135,7 @@ class History:
         by_run: dict[str, Run] = {}
         for event in sorted(events, key=lambda event: event.at):
             history._take(event, by_run)
+        history.away = [fault for fault in history.faults.values() if (fault.stores or fault.queues) and fault.kind not in PAUSES]
         history.deaths = [(run.uid, _death_of(run)) for run in by_run.values() if run.dies or run.ok is None]
         return history
 
@@ -163,7 +169,7 @@ class History:
                         suspension.ended = min(suspension.ended, at)
             case ["fault"]:
                 self.faults[facts["id"]] = Fault(facts["id"], facts["kind"], at, frozenset(facts["pids"]), frozenset(facts["queues"]),
-                                                 frozenset(facts.get("nodes", ())))
+                                                 frozenset(facts.get("nodes", ())), frozenset(facts.get("stores", ())))
                 self.dead_drivers.update(facts.get("drivers", ()))
             case ["healed"]:
                 self.faults[facts["id"]].ended = at
@@ -189,13 +195,20 @@ class History:
     def faults_on(self, runs: Iterable[Run]) -> list[Fault]:
         """The faults that may have kept the outcome of one of these runs from its queue."""
         runs = list(runs)
-        deaths = [(uid, death) for uid, death in self.deaths if any(self.queues[run.queue].leases and run.uid != uid for run in runs)]
+        deaths = [(uid, death) for uid, death in self.deaths if any(self.queues[run.queue].shared and run.uid != uid for run in runs)]
         return [fault for fault in [*self.faults.values(), *(death for _, death in deaths)] if any(self._hit(fault, run) for run in runs)]
 
     def _hit(self, fault: Fault, run: Run) -> bool:
         """A durable queue that dies gets its workers' answers when it is back; a memory queue forgets that it asked."""
         touched = run.pid in fault.pids or run.node in fault.nodes or (run.queue in fault.queues and not self.queues[run.queue].durable)
-        return touched and fault.kind not in PAUSES and fault.covers(run.begun, run.ended)
+        return touched and fault.kind not in PAUSES and fault.covers(run.begun, self._written(run.queue, run.ended))
+
+    def _written(self, queue: str, ended: float) -> float:
+        """When what came of a run could be written down at last: not before its queue, and the queue's database, were back."""
+        for fault in self.away:
+            if queue in fault.stores | fault.queues and fault.covers(ended, ended):
+                ended = max(ended, fault.ended)
+        return ended
 
     def faults_at(self, queue: str, begun: float, ended: float) -> list[Fault]:
         """The deaths of a queue's own process in this time."""
@@ -205,7 +218,18 @@ class History:
     def faults_at_deaths(self, runs: Iterable[Run]) -> list[Fault]:
         """The deaths of a queue as its worker died with one of these runs: nobody knows then how that ended."""
         died = [(run, _death_of(run)) for run in runs if run.dies or run.ok is None]
-        return [fault for run, death in died for fault in self.faults_at(run.queue, death.begun, death.ended)]
+        return [fault for run, death in died for fault in self.faults_at(run.queue, death.begun, self._written(run.queue, death.ended))]
+
+    def deaths_in_company(self, runs: Iterable[Run]) -> list[Run]:
+        """Those of these runs that ended a worker which had another job in hand, or whose answer was still on its way: nobody is blamed."""
+        return [run for run in runs if run.dies and self.queues[run.queue].shared and any(
+            other.pid == run.pid and other.uid != run.uid and other.begun <= run.ended and run.ended - other.ended < SETTLE_S
+            for others in self.runs.values() for other in others)]
+
+    def lost_cancels(self, uid: str) -> list[Fault]:
+        """The deaths of a queue as it had the worker of this job ended for a cancel: the answer may have been lost with the worker."""
+        return [fault for cancel in self.cancels.get(uid, ()) if cancel.facts.get("running")
+                for fault in self.faults_at(cancel.queue, cancel.invoked, min(cancel.answered, cancel.invoked + SETTLE_S))]
 
     def split_by_move(self, uid: str) -> list[Fault]:
         """The faults that fell between the halves of a move of this job, so that two queues may hold it."""
@@ -221,15 +245,10 @@ class History:
             by_uid[result.uid].append(result)
         return by_uid
 
-    @property
-    def calm_since(self) -> float:
-        """When the last fault was healed; when it all began, if there was none."""
-        return max((fault.ended for fault in self.faults.values()), default=0.0)
-
 
 def _death_of(run: Run) -> Fault:
-    """What a job did to the worker that it ran on: ended it, or had it killed while it ran."""
-    ended = run.ended if run.dies else run.begun + SETTLE_S
+    """What a job did to the worker that it ran on: ended it, or had it killed while it ran; until its queue knows how it ended."""
+    ended = (run.ended if run.dies else run.begun + SETTLE_S) + BURIAL_S
     return Fault(f"death of {run.run}", "death", run.begun, frozenset({run.pid}), frozenset(), ended=ended)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from honeydew_ray.isolation import ALONE_S
 from tests.hammer.history import CUT_OFF, PAUSES, History, Run
 
 Finding = tuple[str, str]
@@ -23,7 +24,7 @@ def duplicated(history: History) -> Iterator[Finding]:
         again = len(done) - 1
         if again < 1:
             continue
-        split = history.split_by_move(uid)
+        split = history.split_by_move(uid) + history.lost_cancels(uid)
         untouched = [run for run in done[:-1] if not history.faults_on([run])]
         faults = {fault.id for fault in [*history.faults_on(done), *split]}
         if untouched and not split:
@@ -67,17 +68,29 @@ def suspend(history: History) -> Iterator[Finding]:
 
 def retry_bound(history: History) -> Iterator[Finding]:
     """A job starts at most 1 + times times, and once more for each redelivery, up to their cap; one given up started as often."""
-    told = {(result.uid, result.queue) for result in history.results if result.outcome in ("abandoned", "moved")}
+    told = {(result.uid, result.queue) for result in history.results if result.outcome in ("abandoned", "moved")
+            and not (history.queues[result.queue].shared and str(result.value).startswith("timeout:"))}  # its loop may have been held up
     for uid, runs in history.runs.items():
         for queue in {run.queue for run in runs}:
             facts, here = history.queues[queue], [run for run in runs if run.queue == queue]
-            faults = {fault.id for fault in [*history.faults_on(here), *history.split_by_move(uid), *history.faults_at_deaths(here)]}
-            most = 1 + facts.times + min(len(faults), facts.max_redeliveries)
+            faults = {fault.id for fault in [*history.faults_on(here), *history.split_by_move(uid), *history.lost_cancels(uid),
+                                              *history.faults_at_deaths(here)]}
+            given_back = len(faults) + _blamed_on_nobody(history.deaths_in_company(here))
+            most = 1 + facts.times + min(given_back, facts.max_redeliveries)
             if len(here) > most:
-                yield uid, f"started {len(here)} times in queue {queue!r}, at most {most} are allowed ({len(faults)} fault(s) touched it)"
+                yield uid, f"started {len(here)} times in queue {queue!r}, at most {most} are allowed (given back {given_back} time(s))"
             moved_by_hand = any(move.queue == queue for move in history.moves.get(uid, ()))
             if (uid, queue) in told and not faults and not moved_by_hand and len(here) < 1 + facts.times:
                 yield uid, f"was given up by queue {queue!r} after {len(here)} start(s), though {1 + facts.times} are allowed"
+
+
+def _blamed_on_nobody(deaths: list[Run]) -> int:
+    """After a death in company the job has a worker to itself, unless it waits in vain for one, for so long."""
+    counted: list[Run] = []
+    for run in sorted(deaths, key=lambda run: run.begun):
+        if not counted or run.begun - counted[-1].ended >= ALONE_S:
+            counted.append(run)
+    return len(counted)
 
 
 def early(history: History) -> Iterator[Finding]:

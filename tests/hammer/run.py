@@ -8,34 +8,38 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import honeydew_ray as honeydew
 from tests.hammer.checker import Account, check
 from tests.hammer.errands import Errands
 from tests.hammer.faults import Faults
-from tests.hammer.ground import QUEUES, Ground
+from tests.hammer.ground import Ground
+from tests.hammer.queues import QUEUES
 from tests.hammer.recorder import Recorder, read_events
-from tests.hammer.schedule import Planned, counted, make_schedule
+from tests.hammer.schedule import KINDS, Planned, counted, make_schedule
 
 DRIVERS = 3
-PATIENCE_S = 60.0
+LONGEST_DRAIN_S = 600.0
 _LOOK_S = 0.2
 
 
 class Run:
     """Load from several programs, faults on a schedule, then quiet until all is done, then the account."""
 
-    def __init__(self, seed: int, seconds: float, say: bool = True) -> None:
+    def __init__(self, seed: int, seconds: float, kinds: Sequence[str] = KINDS, patience_s: float = 60.0) -> None:
         self.seed = seed
         self.seconds = seconds
+        self.patience_s = patience_s
         self.folder = Path(tempfile.mkdtemp(prefix="hammer-"))
-        self.schedule = make_schedule(seed, seconds)
+        self.schedule = make_schedule(seed, seconds, kinds)
         self._recorder = Recorder(self.folder / "events", "hammer")
         self._ground = Ground(self.folder)
         self._drivers_started = 0
+        self._began = time.monotonic()
         self._errors: list[str] = []
-        self._say = say
         (self.folder / "schedule.json").write_text(
             json.dumps({"seed": seed, "seconds": seconds, "schedule": [planned._asdict() for planned in self.schedule]}, indent=1))
 
@@ -43,7 +47,7 @@ class Run:
         """Run; the account. The folder is kept if it is not clean."""
         for facts in QUEUES.values():
             self._recorder.note("queue", **asdict(facts))
-        self._recorder.note("plan", faults=counted(self.schedule), patience_s=PATIENCE_S)
+        self._recorder.note("plan", faults=counted(self.schedule), patience_s=self.patience_s)
         left: dict[str, object] = {}
         try:
             self._ground.build()
@@ -75,7 +79,7 @@ class Run:
         threads: list[threading.Thread] = []
         for planned in self.schedule:
             errands.serve(began + planned.at_s)
-            self._tell(f"{planned.at_s:6.1f} s {planned.kind}")
+            self._tell(planned.kind)
             threads.append(threading.Thread(target=self._do, args=(faults, planned), name=f"fault-{planned.kind}"))
             threads[-1].start()
         errands.serve(began + self.seconds)
@@ -97,34 +101,45 @@ class Run:
         """No more faults, no more load: all that was taken ends, and everybody hears of it."""
         load_ended = time.monotonic()
         self._tell("draining")
-        stop = self.folder / "stop.new"
-        stop.write_text(str(PATIENCE_S))
-        stop.rename(self.folder / "stop")  # so that it is never seen empty
+        (self.folder / "stop").touch()
+        self._await_empty(load_ended)
+        self._tell("empty")
+        over = self.folder / "over.new"
+        over.write_text(str(self.patience_s))
+        over.rename(self.folder / "over")  # so that it is never seen without its text
         for name, driver in self._ground.drivers.items():
-            code = driver.wait(timeout=PATIENCE_S + 60)
+            code = driver.wait(timeout=self.patience_s + 60)
             if code not in (0, -9):
                 self._broken(f"driver {name}", RuntimeError(f"exit code {code}; see driver{name}.log"))
-        for name in self._ground.queues:
-            self._await_empty(name, load_ended)
         for name, queue in self._ground.queues.items():
             for job in queue.filter():
                 self._recorder.note("place", uid=job.args[0], queue=name, state=str(job.state))
 
-    def _await_empty(self, name: str, load_ended: float) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+    def _await_empty(self, load_ended: float) -> None:
+        """Wait until nothing waits or runs, for as long as something changes: how fast that goes is up to the machine."""
+        before: dict[str, dict[str, int]] = {}
+        changed = time.monotonic()
         while True:
-            status = self._ground.queues[name].status()
-            busy = sum(worker.job is not None for worker in status.workers)
-            if not status.pending + status.delayed + status.in_progress + busy or time.monotonic() > deadline:
+            now = {name: _standing(queue.status()) for name, queue in self._ground.queues.items()}
+            if now != before:
+                before, changed = now, time.monotonic()
+            still_s = time.monotonic() - changed
+            if not any(any(standing.values()) for standing in now.values()) or still_s > self.patience_s:
+                break
+            if time.monotonic() > load_ended + LONGEST_DRAIN_S:
                 break
             time.sleep(_LOOK_S)
-        self._recorder.note("final", queue=name, pending=status.pending, delayed=status.delayed, in_progress=status.in_progress, busy=busy,
-                            load_ended=load_ended, status=str(status))
+        for name, standing in now.items():
+            self._recorder.note("final", queue=name, **standing, still_s=still_s, status=str(self._ground.queues[name].status()))
 
     def _broken(self, who: str, error: Exception) -> None:
         self._recorder.note("broken", who=who, error="".join(traceback.format_exception(error))[-3000:])
         self._tell(f"{who}: {error!r}")
 
     def _tell(self, text: str) -> None:
-        if self._say:
-            print(text, flush=True)
+        print(f"[{time.monotonic() - self._began:6.1f}] {text}", flush=True)
+
+
+def _standing(status: honeydew.QueueStatus) -> dict[str, int]:
+    return {"pending": status.pending, "delayed": status.delayed, "in_progress": status.in_progress + status.stale,
+            "busy": sum(worker.job is not None for worker in status.workers)}

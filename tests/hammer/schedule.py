@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-KILLS = ("worker", "queue", "group", "node", "driver", "restaff")
+KILLS = ("worker", "queue", "group", "node", "driver", "restaff", "drain", "database")
 PAUSES = ("worker_pause", "queue_pause", "group_pause", "driver_pause", "node_pause")
 OTHERS = ("suspend",)
 KINDS = (*KILLS, *PAUSES, *OTHERS)
 
 WEIGHTS = {"worker": 5, "queue": 5, "group": 2, "node": 2, "driver": 2, "worker_pause": 3, "queue_pause": 2, "group_pause": 1,
-           "driver_pause": 1, "node_pause": 1, "restaff": 1, "suspend": 2}
+           "driver_pause": 1, "node_pause": 1, "restaff": 1, "drain": 2, "database": 2, "suspend": 2}
 GAP_S = 2.4
 SHORTEST_S, LONGEST_S = 0.2, 2.4
 NODE_PAUSE = 4.0  # times as long: some nodes are taken for dead meanwhile, and some are not

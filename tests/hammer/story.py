@@ -68,10 +68,8 @@ class Story:
     def end(self, *, left: dict[str, Any] | None = None, planned: dict[str, int] | None = None, **final: Any) -> list[Event]:
         """All queues are seen empty, and everything is put away."""
         self.note("plan", faults=planned or {}, patience_s=60.0)
-        load_ended = self.now
         for name in self._queues:
-            empty = {"pending": 0, "delayed": 0, "in_progress": 0, "busy": 0}
-            self.note("final", **{"queue": name, "load_ended": load_ended, **empty, **final})
+            self.note("final", **{"queue": name, "pending": 0, "delayed": 0, "in_progress": 0, "busy": 0, "still_s": 0.0, **final})
         self.note("left", **(left or {}))
         return self.events
 

@@ -19,6 +19,12 @@ def acknowledged_and_only_failed(story: Story) -> None:
 
 
 @breaks("lost")
+def gone_with_a_crash_of_its_database(story: Story) -> None:
+    story.enqueue("a")
+    story.fault("database", stores=("q",))
+
+
+@breaks("lost")
 def gone_with_a_durable_queue(story: Story) -> None:
     story.enqueue("a")
     story.fault("queue", queues=("q",))

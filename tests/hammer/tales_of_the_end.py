@@ -135,11 +135,16 @@ def a_queue_never_seen_empty(story: Story) -> None:
 
 
 @breaks("liveness")
-def empty_too_late(story: Story) -> None:
+def stood_still(story: Story) -> None:
     story.fault("worker", pids=(9,))
-    story.end(load_ended=story.now)
-    final = next(event for event in story.events if event.what == "final")
-    story.events[story.events.index(final)] = final._replace(at=final.at + 70)
+    story.end(still_s=70.0)
+
+
+@keeps("liveness")
+def took_long_and_never_stood_still(story: Story) -> None:
+    story.fault("worker", pids=(9,))
+    story.wait(300)
+    story.end(still_s=50.0)
 
 
 @breaks("liveness")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from honeydew_ray.errors import EnqueueUncertain, QueueNotFound
+from honeydew_ray.actors import names
+from honeydew_ray.errors import EnqueueUncertain, HoneydewError, QueueFull, QueueNotFound
 from honeydew_ray.job import JobId, JobRecord, JobSnapshot
 from tests.simulation.cluster import Actor, ActorDied, ActorUnavailable, CallFailed, Cluster
 from tests.simulation.history import History
@@ -15,6 +16,8 @@ from tests.simulation.history import History
 _RETRY_S = 0.1
 _PATIENCE_S = 30.0
 _SUBMIT_TIMEOUT_S = 30.0
+AT_DOOR_S = 10.0
+_LOOK_FOR_QUEUE_S = 0.25
 
 
 @dataclass(eq=False)
@@ -41,6 +44,7 @@ class SimClient:
         self._cluster = cluster
         self._history = history
         self._incarnation = ""
+        self._unasked = False
         self._durable = False
         self._strangers: list[tuple[JobId, str]] = []  # jobs taken by another incarnation than the one that the poll is with
 
@@ -48,6 +52,7 @@ class SimClient:
         """Find the queue and begin to poll."""
         self._incarnation, self._durable = await self.call("start")
         self._poller = asyncio.ensure_future(self._poll())
+        self._poller.add_done_callback(_expect_no_end)
 
     async def call(self, method: str, *args: Any) -> Any:
         """Call the queue, through a restart of its process; for calls that do no harm twice."""
@@ -59,9 +64,10 @@ class SimClient:
             except ActorDied as error:
                 raise QueueNotFound(f"queue {self.queue!r} is gone") from error
 
-    async def enqueue(self, jobs: Sequence[JobRecord]) -> None:
+    async def enqueue(self, jobs: Sequence[JobRecord], patience_s: float = AT_DOOR_S) -> None:
         """Give jobs to the queue; on return it has custody. Tries again under the same ids while that is unclear."""
         deadline = asyncio.get_running_loop().time() + _SUBMIT_TIMEOUT_S
+        unclear = False
         for job in jobs:
             self.waiters[job.id] = Waiter()
         while True:
@@ -69,9 +75,20 @@ class SimClient:
             if left <= 0:
                 raise EnqueueUncertain("the job may be enqueued or not")
             try:
-                incarnation = await asyncio.wait_for(self._cluster.call(self._actor, "enqueue", jobs), left)
+                incarnation = await asyncio.wait_for(self._cluster.call(self._actor, "enqueue", jobs, patience_s), left)
             except (ActorUnavailable, asyncio.TimeoutError):
+                unclear = True
                 await asyncio.sleep(_RETRY_S)
+            except (QueueFull, QueueNotFound) as refusal:
+                if isinstance(refusal, QueueFull) and 0 < patience_s <= deadline - asyncio.get_running_loop().time():
+                    continue
+                if unclear:
+                    raise EnqueueUncertain("an earlier try may have enqueued the job") from refusal
+                raise
+            except ActorDied as error:
+                if unclear:
+                    raise EnqueueUncertain("the job may have been enqueued or not") from error
+                raise QueueNotFound(f"queue {self.queue!r} is gone") from error
             else:
                 for job in jobs:
                     self.waiters[job.id].incarnation = incarnation
@@ -86,26 +103,52 @@ class SimClient:
             await self.call("expect", [job_id], self.name)
 
     async def _poll(self) -> None:
+        while True:
+            await self._poll_one_queue()
+            self._settle_lost([job_id for job_id, _ in self._open()])
+            await self._find_again()
+
+    async def _poll_one_queue(self) -> None:
+        """Returns when the queue is gone."""
         acknowledged = 0
         while True:
             strangers, self._strangers = self._strangers, []
             try:
                 collected = await self._cluster.call(self._actor, "collect", self.name, self._incarnation, acknowledged, _PATIENCE_S)
-            except ActorUnavailable:
+            except ActorDied:
+                return
+            except (ActorUnavailable, HoneydewError):
                 self._strangers = strangers + self._strangers
                 await asyncio.sleep(_RETRY_S)
                 continue
             if collected.incarnation != self._incarnation:
                 acknowledged = 0
                 await self._queue_restarted(collected.incarnation)
-            elif collected.forgotten:
+            elif collected.forgotten or self._unasked:
                 await self._ask_again()
             for number, end in collected.ends:
                 acknowledged = number
                 self._deliver(end)
             if not self._durable:
                 self._settle_lost([job_id for job_id, incarnation in strangers
-                                   if incarnation != collected.incarnation and not self.waiters[job_id].settled])
+                                   if incarnation != collected.incarnation and job_id in self.waiters and not self.waiters[job_id].settled])
+            if collected.closed and not collected.ends:
+                return
+
+    async def _find_again(self) -> None:
+        """Somebody stopped the queue: once it is started again, ask for the jobs that it kept, as their handles' owner would."""
+        while (actor := self._cluster.find(names.queue_actor(self.queue))) is None or actor is self._actor:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_FOR_QUEUE_S)
+        self._actor = actor
+        try:
+            self._incarnation, self._durable = await self.call("start")
+            lost = [job_id for job_id, waiter in self.waiters.items() if waiter.lost]
+            unknown: set[JobId] = set(await self.call("expect", lost, self.name))
+        except HoneydewError:
+            return  # stopped again
+        for job_id in lost:
+            if job_id in self.waiters:  # else its enqueue was refused meanwhile
+                self.waiters[job_id].lost = job_id in unknown
 
     def _deliver(self, end: JobSnapshot) -> None:
         waiter = self.waiters.get(end.id)
@@ -130,8 +173,10 @@ class SimClient:
         taken = [job_id for job_id, waiter in waiters if waiter.incarnation is not None]
         try:
             unknown = set(await self._cluster.call(self._actor, "expect", [job_id for job_id, _ in waiters], self.name))
-        except CallFailed:
+        except (CallFailed, HoneydewError):
+            self._unasked = True
             return
+        self._unasked = False
         self._settle_lost([job_id for job_id in taken if job_id in unknown])
 
     def _open(self) -> list[tuple[JobId, Waiter]]:
@@ -139,5 +184,13 @@ class SimClient:
 
     def _settle_lost(self, job_ids: Sequence[JobId]) -> None:
         for job_id in job_ids:
+            if job_id not in self.waiters:
+                continue
             self.waiters[job_id].lost = True
             self._history.note("told_lost", client=self.name, queue=self.queue, job=job_id)
+
+
+def _expect_no_end(poller: asyncio.Future[None]) -> None:
+    """A poll that ends is a fault of the simulation, and raises here, where it is heard."""
+    if not poller.cancelled():
+        poller.result()

@@ -32,6 +32,10 @@ class ActorDied(CallFailed):
     """The actor is gone for good."""
 
 
+class CallRaised(CallFailed):
+    """The actor lives, and the call raised there: what Ray tells as a `RayTaskError`."""
+
+
 @dataclass(eq=False)
 class Actor:
     """What a name in the cluster stands for; with ``restarts``, Ray starts its process again when it dies."""
@@ -40,6 +44,8 @@ class Actor:
     make: Callable[[Process], Any]
     restarts: bool = False
     home: str | None = None  # the only node it may run on
+    aim: str | None = None  # the node that it is to have if there is room
+    doomed: bool = False  # Ray was asked to end it
     dead: bool = False
     node_lost: bool = False
     process: Process | None = None
@@ -61,10 +67,19 @@ class _Call:
 
 @dataclass
 class Weather:
-    """How calls fare: the delays to choose from, in seconds, and how often a call is lost."""
+    """How calls fare: the delays to choose from, in seconds, how often a call is lost, and those of which methods more often.
+
+    ``dying_s``: how long a process that was killed lives on when Ray has said that it is dead.
+    """
 
     delays_s: list[float] = field(default_factory=lambda: [0.001])
     lost: float = 0.0
+    deaf_to: frozenset[str] = frozenset()
+    dying_s: float = 0.0
+
+    def share_lost(self, method: str) -> float:
+        """How likely a call of this method is lost on its way there, and as likely on its way back."""
+        return 0.35 if method in self.deaf_to else self.lost / 2
 
 
 class Cluster:
@@ -75,10 +90,13 @@ class Cluster:
         self.actors: dict[str, Actor] = {}
         self.nodes: dict[str, bool] = dict.fromkeys([HEAD, *nodes], True)
         self.cut_off: set[str] = set()  # nodes whose messages go nowhere, though their processes live
+        self.draining: dict[str, float] = {}  # nodes that get no more processes, and by the wall clock when each leaves; infinity: not said
+        self.lost_calls = 0
         self.processes: list[Process] = []
         self._rng = rng
         self._history = history
         self._open_calls: dict[_Call, None] = {}
+        self._declared: set[str] = set()  # those cut off that Ray knows to be lost
 
     # -- actors --------------------------------------------------------------------------------
 
@@ -95,21 +113,32 @@ class Cluster:
 
     def kill(self, actor: Actor) -> None:
         """End it for good, soon: what `ray.kill` does."""
+        actor.doomed = True
         self._after(self._delay(), self._kill_now, actor)
 
     def _kill_now(self, actor: Actor) -> None:
         actor.dead = True
-        if actor.process is not None and actor.process.node not in self.cut_off:
-            actor.process.kill()
+        process = actor.process
+        if process is None or process.dead or process.node in self.cut_off:
+            return
+        if self.weather.dying_s and not actor.restarts:
+            self._after(DEATH_SEEN_S, self._fail_calls_of, process, ActorDied(f"{actor.name} was killed"))
+            self._after(self.weather.dying_s * self._rng.random(), process.kill)
+        else:
+            process.kill()
 
     def _bring_up(self, actor: Actor) -> None:
         if actor.dead:
             return
-        places = [node for node, alive in self.nodes.items() if alive and node not in self.cut_off and actor.home in (None, node)]
+        open_nodes = [node for node, alive in self.nodes.items() if alive and node not in self.cut_off and node not in self.draining]
+        places = [node for node in open_nodes if actor.home in (None, node)]
+        if not places and not actor.restarts and actor.home is not None and not self.is_alive(actor.home):
+            actor.dead = actor.node_lost = True  # Ray: it can never be scheduled
+            return
         if not places:
             self._after(1.0, self._bring_up, actor)
             return
-        node = HEAD if actor.home == HEAD else self._rng.choice([place for place in places if place != HEAD] or places)
+        node = actor.aim if actor.aim in places else self._rng.choice([place for place in places if place != HEAD] or places)
         actor.process = process = Process(actor.name, node)
         self.processes.append(process)
         process.on_death.append(lambda: self._died(actor, process))
@@ -133,9 +162,14 @@ class Cluster:
 
     # -- nodes ---------------------------------------------------------------------------------
 
+    def is_alive(self, node: str) -> bool:
+        """Whether Ray counts a node as alive."""
+        return self.nodes.get(node, False) and node not in self._declared
+
     def lose_node(self, node: str) -> None:
         """Its machine goes down."""
         self.nodes[node] = False
+        self.draining.pop(node, None)
         for process in self._on(node):
             process.kill()
 
@@ -149,6 +183,7 @@ class Cluster:
         self._after(NODE_LOSS_SEEN_S + lives_on_s, self._end_cut_off, node)
 
     def _declare_lost(self, node: str) -> None:
+        self._declared.add(node)
         for actor in [actor for actor in self.actors.values() if actor.process is not None and actor.process.node == node]:
             if actor.dead or actor.process is None or actor.process.dead:
                 continue
@@ -164,12 +199,15 @@ class Cluster:
         for process in self._on(node):
             process.kill()
         self.nodes[node] = False
+        self.draining.pop(node, None)
         self.cut_off.discard(node)
+        self._declared.discard(node)
 
     def bring_back(self, node: str) -> None:
-        """A machine of this name joins, empty."""
+        """A machine of this name joins, empty; one that drains stays, and drains no more."""
         if node not in self.cut_off:
             self.nodes[node] = True
+            self.draining.pop(node, None)
 
     def _on(self, node: str) -> list[Process]:
         return [process for process in self.processes if process.node == node and not process.dead]
@@ -181,8 +219,8 @@ class Cluster:
         call = _Call(current_process(), actor, method, args, asyncio.get_running_loop().create_future())
         call.sent_at = asyncio.get_running_loop().time()
         self._open_calls[call] = None
-        if self._rng.random() < self.weather.lost / 2:
-            self._after(self._delay() + 0.5, self._fail, call, ActorUnavailable(f"{actor.name}: connection lost"))
+        if self._rng.random() < self.weather.share_lost(method):
+            self._lose(call)
         else:
             self._after(self._delay(), self._deliver, call)
         return await call.reply
@@ -226,12 +264,23 @@ class Cluster:
         if call.process is None or call.process.dead or call.process.node in self.cut_off:
             return
         call.answered = True
-        if self._rng.random() < self.weather.lost / 2:
-            self._after(self._delay() + 0.5, self._fail, call, ActorUnavailable(f"{call.actor.name}: connection lost"))
+        if self._rng.random() < self.weather.share_lost(call.method):
+            self._lose(call)
         elif error is not None:
             self._after(self._delay(), self._fail, call, error)
         else:
             self._after(self._delay(), self._succeed, call, value)
+
+    def _lose(self, call: _Call) -> None:
+        self.lost_calls += 1
+        self._after(self._delay() + 0.5, self._fail, call, ActorUnavailable(f"{call.actor.name}: connection lost"))
+
+    def break_connections(self, actor: Actor) -> int:
+        """All calls that an actor has yet to answer fail, though it goes on with them; how many."""
+        broken = [call for call in self._open_calls if call.process is actor.process and not call.answered]
+        for call in broken:
+            self._fail(call, ActorUnavailable(f"{actor.name}: connection broken"))
+        return len(broken)
 
     def _succeed(self, call: _Call, value: Any) -> None:
         self._open_calls.pop(call, None)

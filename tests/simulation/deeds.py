@@ -9,19 +9,21 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from honeydew_ray import lifecycle
-from honeydew_ray.errors import EnqueueUncertain, HoneydewError, QueueNotFound, StoreError
+from honeydew_ray.errors import EnqueueUncertain, HoneydewError, QueueFull, QueueNotFound, StoreError
 from honeydew_ray.failpoints import FailpointHit
 from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobState
 from honeydew_ray.stores.base import Query
 from honeydew_ray.testing.scripted import scripted_payload
-from tests.simulation.client import SimClient
+from tests.simulation.client import AT_DOOR_S, SimClient
 from tests.simulation.cluster import CallFailed
 from tests.simulation.loop import Process, start_in
+from tests.simulation.stops import Stops
 from tests.simulation.worker import WORDS
 from tests.simulation.world import World
 
 _METHOD = "work"
 _CALL_S = 60.0
+_STOP_S = 900.0
 
 
 class Driver:
@@ -37,6 +39,7 @@ class Driver:
         self._rng = world.rng(self.name)
         self._numbers = itertools.count(1)
         self._suspending = asyncio.Lock()
+        self._stops = Stops(world, self.clients)
         self._submitted = submitted  # by any driver
         self._payloads: dict[tuple[str, ...], Any] = {}
 
@@ -46,18 +49,27 @@ class Driver:
     def do(self, rng: random.Random) -> asyncio.Task[None]:
         """Begin a random deed, as this driver's process."""
         deeds: list[Callable[[], Coroutine[Any, Any, None]]] = (
-            [self.submit] * 10 + [self.cancel] * 4 + [self.move, self.retry, self.suspend] * 2 + [self.submit_again, self.look]
+            [self.submit] * 10 + [self.cancel] * 4 + [self.look] * 3 + [self.move, self.retry, self.suspend] * 2
+            + [self.submit_again] * 2 + [self.bounce]
         )
         return start_in(self.process, self._account(rng.choice(deeds)))
+
+    def submit_now(self) -> asyncio.Task[None]:
+        """Submit jobs, at once."""
+        return start_in(self.process, self._account(self.submit))
+
+    def stop_something(self, rng: random.Random) -> asyncio.Task[None]:
+        """End a queue or a group of workers, and start it again: the first driver's deed, which lives to do the second half."""
+        return start_in(self.process, self._account(lambda: self._stops.stop_something(rng), _STOP_S))
 
     async def _connect(self) -> None:
         for client in self.clients.values():
             await client.connect()
 
-    async def _account(self, deed: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _account(self, deed: Callable[[], Coroutine[Any, Any, None]], limit_s: float = _CALL_S) -> None:
         self.busy += 1
         try:
-            await asyncio.wait_for(deed(), _CALL_S)
+            await asyncio.wait_for(deed(), limit_s)
         except (HoneydewError, CallFailed, asyncio.TimeoutError, FailpointHit) as error:
             self._world.history.note("deed_failed", driver=self.name, error=type(error).__name__)
         finally:
@@ -74,12 +86,21 @@ class Driver:
         jobs = [self._new_job()]
         await self._enqueue(jobs)
         await asyncio.sleep(self._rng.choice([0.0, 0.1, 1.0]))
+        if self._rng.random() < 0.5:
+            await self._cancel("main", jobs[0].id)
+            process = self._world.queue_actor("main").process
+            if "kill queue" in self._world.scenario.faults and self._rng.random() < 0.5 and process is not None:
+                self._world.history.note("fault", what="kill queue")
+                process.kill()
         await self._enqueue(jobs)
 
     async def cancel(self) -> None:
         queue, job = self._rng.choice(["main", "main", "other"]), self._some_job()
         if job is None:
             return
+        await self._cancel(queue, job)
+
+    async def _cancel(self, queue: str, job: JobId) -> None:
         self._asked("cancel", queue, job)
         outcome: CancelOutcome = await self.clients[queue].call("cancel", job, self._rng.random() < 0.4)
         self._world.history.note("answered", what="cancel", queue=queue, job=job, answer=str(outcome))
@@ -92,6 +113,16 @@ class Driver:
         self._asked("move", queue, job)
         await self.clients[queue].call("move", job, to)
         self._world.history.note("answered", what="move", queue=queue, job=job, answer=to)
+
+    async def bounce(self) -> None:
+        """A job goes from queue to queue and back."""
+        job = self._some_job()
+        for _ in range(2):
+            for queue, to in (("main", "other"), ("other", "main")):
+                if job is not None:
+                    self._asked("move", queue, job)
+                    await self.clients[queue].call("move", job, to)
+                    self._world.history.note("case", what=f"a job bounces to {to}")
 
     async def retry(self) -> None:
         """Submit a dead job again."""
@@ -112,8 +143,9 @@ class Driver:
         if len(set(ids)) != len(ids):
             self._world.promises.complain(f"a page shows a job twice: {ids}")
         await client.call("status")
-        if ids:
-            await client.call("describe", ids[0])
+        running = [job.id for job in page.jobs if job.state is JobState.IN_PROGRESS]
+        for job in (running or ids)[:3]:
+            await client.call("describe", job)
 
     async def suspend(self) -> None:
         """Suspend a queue, and resume it after a while; one driver does that, so that it is clear what holds when."""
@@ -139,10 +171,18 @@ class Driver:
         return start_in(self.process, self._account(self._resume_all))
 
     async def _resume_all(self) -> None:
-        async with self._suspending:
-            for queue, client in self.clients.items():
-                self._asked("resume", queue)
-                await client.call("resume")
+        async with self._suspending, self._stops.one_at_a_time:
+            for queue in self.clients:
+                await self._resume(queue)
+
+    async def _resume(self, queue: str) -> None:
+        while True:
+            self._asked("resume", queue)
+            try:
+                await self.clients[queue].call("resume")
+                return
+            except QueueNotFound:  # it was stopped, and this process has yet to find the one that was started in its place
+                await asyncio.sleep(0.25)
 
     # ------------------------------------------------------------------------------------------
 
@@ -151,9 +191,9 @@ class Driver:
         self._submitted += [name for name in names if name not in self._submitted]
         self._world.history.note("submit", client=self.name, jobs=names, scripts=[job.method for job in jobs])
         try:
-            await self.clients["main"].enqueue(jobs)
-        except (StoreError, QueueNotFound):
-            self._world.history.note("refused", client=self.name, jobs=names)
+            await self.clients["main"].enqueue(jobs, self._rng.choice([AT_DOOR_S, AT_DOOR_S, 0.0]))
+        except (StoreError, QueueNotFound, QueueFull) as error:
+            self._world.history.note("refused", client=self.name, jobs=names, surely=not isinstance(error, StoreError))
             for name in names:
                 if self.clients["main"].waiters[name].incarnation is None:
                     del self.clients["main"].waiters[name]
@@ -170,7 +210,7 @@ class Driver:
         if tuple(script) not in self._payloads:
             self._payloads[tuple(script)] = scripted_payload(script)
         job_id = f"{self.name}-{next(self._numbers)}"
-        patience_s = 1.0 if "hang" in script else self._rng.choice([None, None, 1.0])
+        patience_s = self._rng.choice([1.0, 5.0] if "hang" in script else [None, None, 1.0])
         blank = JobRecord(job_id, "main", _METHOD, self._payloads[tuple(script)], priority=self._rng.choice([0, 0, 5]),
                           timeout_s=patience_s, client=self.clients["main"].name)
         return lifecycle.enqueued(blank, "main", self._world.clock.now(), self._rng.choice([0.0, 0.0, 0.0, 0.4, 5.0]))

@@ -33,6 +33,7 @@ class Ledger:
         self.durable = durable
         self.entries: dict[JobId, Entry] = {}
         self.lost: set[JobId] = set()  # with the memory of a process, which is no fault of a store that promises nothing else
+        self.entering: set[JobId] = set()  # asked to keep, and not confirmed
         self.complain = complain
         self._on_crash = on_crash
 
@@ -80,13 +81,14 @@ class Ledger:
             if job is None:
                 if entry.left is None and not entry.unclear - {JobState.PENDING, JobState.DELAYED, JobState.ABANDONED}:
                     self.complain(f"queue {self.queue}: job {job_id} was in the store, and a new process does not find it")
-            elif entry.left is not None and not entry.unclear:
+            elif entry.left is not None and not entry.unclear and job_id not in self.entering:
                 self.complain(f"queue {self.queue}: job {job_id} had left as {entry.left}, and a new process finds it {job.state}")
             elif entry.buried and job.state is not JobState.ABANDONED:
                 self.complain(f"queue {self.queue}: job {job_id} was abandoned, and a new process finds it {job.state}")
             elif job.failures < entry.record.failures and not entry.unclear:
                 known = f"had failed {entry.record.failures} times, and a new process knows of {job.failures}"
                 self.complain(f"queue {self.queue}: job {job_id} {known}")
+        self.entering.clear()
         gone = {job_id: entry for job_id, entry in self.entries.items() if job_id not in here}
         for entry in gone.values():
             if entry.left is None:
@@ -99,14 +101,17 @@ class Ledger:
 class WatchedStore(Store):
     """A store of any kind, with a ledger beside it and ears for what it is told to keep."""
 
-    def __init__(self, inner: Store, ledger: Ledger, on_kept: Callable[[str, JobRecord], None]) -> None:
+    def __init__(self, inner: Store, ledger: Ledger, on_kept: Callable[[str, JobRecord], None],
+                 on_enqueue: Callable[[int, Sequence[JobRecord]], None]) -> None:
         self.inner = inner
         self.durable = inner.durable  # type: ignore[misc]
         self.overlapping = inner.overlapping  # type: ignore[misc]
         self.issued: list[JobRecord] = []
+        self._claimed: dict[JobId, JobRecord] = {}  # as last issued
         self._failed: set[tuple[str, Token]] = set()
         self._ledger = ledger
         self._on_kept = on_kept
+        self._on_enqueue = on_enqueue
 
     async def open(self, queue: str) -> Opened:
         opened = await self.inner.open(queue)
@@ -114,9 +119,14 @@ class WatchedStore(Store):
         self._ledger.reopened(found)
         for job in found:
             self._on_kept("entered", job)
+            if job.state is JobState.IN_PROGRESS:
+                self._on_kept("claimed", job)
         return opened
 
     async def enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+        counts = await self.inner.counts()
+        self._on_enqueue(counts.pending + counts.delayed, [job for job in jobs if job.id not in self._ledger.present()])
+        self._ledger.entering.update(job.id for job in jobs)
         try:
             answers = await self.inner.enqueue(jobs)
         except Exception:  # all or none, even so
@@ -125,8 +135,10 @@ class WatchedStore(Store):
                     self._ledger.entered(job)
                     self._on_kept("entered unheard", job)
             raise
+        self._ledger.entering.difference_update(job.id for job in jobs)
         for job, new in zip(jobs, answers, strict=True):
             if new:
+                self._claimed.pop(job.id, None)
                 self._ledger.entered(job)
                 self._on_kept("entered", job)
         return answers
@@ -137,6 +149,8 @@ class WatchedStore(Store):
             if abandoned:
                 self._ledger.asked(job.id, JobState.PENDING)
             self.issued.append(job)
+            self._claimed[job.id] = job
+            self._on_kept("claimed", job)
         return reserved
 
     async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
@@ -184,7 +198,7 @@ class WatchedStore(Store):
         failed_before = ("cancel", Token(job_id, 0, "")) in self._failed
         self._failed.discard(("cancel", Token(job_id, 0, "")))
         if outcome is CancelOutcome.CANCELLED or (failed_before and outcome is CancelOutcome.NOT_FOUND):
-            self._ledger.left(job_id, JobState.CANCELLED)
+            self._ledger.left(job_id, JobState.CANCELLED, self._claimed.get(job_id))
         else:
             self._ledger.refused(job_id, JobState.CANCELLED)
         return outcome

@@ -30,6 +30,7 @@ class Process:
         self.node = node
         self.dead = False
         self.paused = False
+        self.computes = False  # while it is paused it uses a processor: it does not hang
         self.dies_at: int | None = None  # the number of the step before which it is killed
         self.steps = 0
         self.on_death: list[Callable[[], None]] = []
@@ -57,7 +58,7 @@ class Process:
         self.paused = True
 
     def resume(self) -> None:
-        self.paused = False
+        self.paused = self.computes = False
         steps, self.held_back = self.held_back, []
         for step in steps:
             asyncio.get_running_loop().call_soon(step.run_unless_cancelled)

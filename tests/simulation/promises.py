@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from honeydew_ray.job import JobId, JobRecord, JobState, Token
+from tests.simulation.attempt_rules import AttemptRules
 from tests.simulation.cluster import Cluster
+from tests.simulation.door_rules import DoorRules
 from tests.simulation.ledger import Ledger
+from tests.simulation.rules import Rules, process_of
+from tests.simulation.scenario import Scenario
+from tests.simulation.staff_rules import StaffRules
+from tests.simulation.stop_rules import StopRules
 
 _OF_THE_JOB = frozenset({"exception", "exit", "signal", "out_of_memory", "timeout", "poison"})
 _OF_THE_CLUSTER = frozenset({"node_lost", "unresponsive"})
@@ -24,57 +30,70 @@ class Promises:
     `complaints` stays empty as long as every promise is kept.
     """
 
-    def __init__(self, cluster: Cluster, times: dict[str, int], max_redeliveries: int, places: dict[str, int], prefetch: bool) -> None:
+    def __init__(self, cluster: Cluster, scenario: Scenario) -> None:
         self.complaints: list[str] = []
+        self.cases: Counter[str] = Counter()  # what came about of what is to come about in many runs
         self.ledgers: dict[str, Ledger] = {}
         self.told: dict[tuple[str, JobId], JobState] = {}
-        self.refused: set[JobId] = set()  # jobs whose enqueue was surely refused
+        self.running: dict[Token, tuple[str, str]] = {}  # its worker and node
         self._held_at_a_crash: set[tuple[str, JobId]] = set()
         self._unheard: set[JobId] = set()  # enqueued, and whoever asked was told of an error
+        self._taken_anew: set[JobId] = set()  # by a memory queue that had it before it lost its process
         self._cluster = cluster
-        self._times = times
-        self._max_redeliveries = max_redeliveries
-        self._places = places
-        self._prefetch = prefetch
+        self._times = {"main": scenario.times, "other": 0}
+        self._max_redeliveries = scenario.max_redeliveries
+        self._places = {"main": scenario.concurrency, "other": 1}
+        self._prefetch = scenario.prefetch
         self._in_hand: dict[str, dict[Token, None]] = defaultdict(dict)  # by worker
-        self._running: dict[Token, tuple[str, str]] = {}  # its worker and node
         self._spoilt: dict[str, int] = {}  # by worker: the epoch of a state that may not be used again
         self._ends: dict[Attempt, str] = {}  # how attempts ended, by their workers' own account
         self._starts: dict[tuple[str, JobId], int] = defaultdict(int)
-        self._killed: set[str] = set()  # workers that were killed from outside
         self._cancelled: set[tuple[str, JobId]] = set()
         self._asked: dict[str, set[tuple[str, JobId]]] = defaultdict(set)  # what clients asked for: cancel, move, retry
         self._suspended: set[str] = set()
+        self._incarnations: dict[str, str] = {}
         self._losses: dict[str, int] = defaultdict(int)  # how often a queue lost its memory
         self._losses_when_asked: dict[tuple[str, str, JobId], int] = {}
-        self._ever_entered: set[tuple[str, JobId]] = set()
+        self._ever_entered: dict[tuple[str, JobId], int] = {}  # with how often the queue had lost its memory then
         self._ever_left: set[tuple[str, JobId, JobState]] = set()
         self._hearers: dict[str, Callable[..., None]] = {
             "received": self._received, "taken_back": self._taken_back, "start": self._start, "end": self._end, "down": self._down,
             "spoilt": self._state_spoilt, "custody": self._custody, "arrived": self._custody, "told": self._client_told,
-            "told_otherwise": self._told_otherwise, "asked": self._client_asked, "answered": self._client_answered, "killed": self._kill,
+            "told_otherwise": self._told_otherwise, "asked": self._client_asked, "answered": self._client_answered,
+            "opened": self._opened,
         }
+        self.door = DoorRules(self, scenario)
+        self._ends_of_attempts = AttemptRules(self, scenario)
+        self._rules: list[Rules] = [self.door, self._ends_of_attempts, StaffRules(self, cluster, scenario), StopRules(self, cluster)]
 
     def complain(self, text: str) -> None:
         self.complaints.append(text)
 
     def hear(self, kind: str, facts: dict[str, Any]) -> None:
         """An event of the history."""
+        try:
+            self._hear(kind, facts)
+        except Exception as error:  # whoever noted it, inside of some process, would take it for something of its own
+            self.complain(f"a rule of the simulation fails on {kind}: {error!r}")
+
+    def _hear(self, kind: str, facts: dict[str, Any]) -> None:
         hearer = self._hearers.get(kind)
         if hearer is not None:
             hearer(**facts)
+        for rules in self._rules:
+            rules.hear(kind, facts)
 
     # -- in workers ----------------------------------------------------------------------------
 
     def _received(self, worker: str, tokens: list[Token]) -> None:
-        queue, process = worker.partition("/")[0], _process(tokens[0])
-        held = [token for token in self._in_hand[worker] if _process(token) == process]
+        queue, process = worker.partition("/")[0], process_of(tokens[0])
+        held = [token for token in self._in_hand[worker] if process_of(token) == process]
         places = self._places[queue]
         if len(tokens) > 1 and not (self._prefetch and queue == "main"):
             self.complain(f"promise 6: worker {worker} was sent several jobs at once: {tokens}")
         if len(held) >= places:
             self.complain(f"promise 6: worker {worker} was sent {tokens} while it had {held} in hand")
-        earlier = [token for token, (at, _) in self._running.items() if at == worker and _process(token) != process]
+        earlier = [token for token, (at, _) in self.running.items() if at == worker and process_of(token) != process]
         if earlier and places == 1:
             self.complain(f"promise 6: worker {worker} was sent {tokens} while it runs {earlier} for an earlier process of the queue")
         self._in_hand[worker].update(dict.fromkeys(tokens))
@@ -88,21 +107,22 @@ class Promises:
         unheard = node in self._cluster.cut_off  # taken for lost: what runs there may run elsewhere too
         if epoch == 0 or self._spoilt.get(worker, 0) >= epoch:
             self.complain(f"promise 6: {token} runs on worker {worker} with a state that was spoilt, or none (epoch {epoch})")
-        if sum(at == worker for at, _ in self._running.values()) >= self._places[queue]:
+        if sum(at == worker for at, _ in self.running.values()) >= self._places[queue]:
             self.complain(f"promise 6: {token} starts on worker {worker}, which runs as many jobs as it may")
-        if job in self.refused:
-            self.complain(f"promise 1: job {job} was refused, and starts")
         if not unheard:
             self._check_start(queue, job, token)
-        self._running[token] = worker, node
+        self.running[token] = worker, node
 
     def _check_start(self, queue: str, job: JobId, token: Token) -> None:
-        for other, (worker, node) in self._running.items():
-            if other.job_id == job and worker.startswith(f"{queue}/") and node not in self._cluster.cut_off:
+        for other, (worker, node) in self.running.items():
+            # a memory queue that lost its process, and is given the job anew, knows nothing of the attempt that an earlier one had issued
+            unknown = not self.ledgers[queue].durable and process_of(other) != process_of(token)
+            if other.job_id == job and worker.startswith(f"{queue}/") and node not in self._cluster.cut_off and not unknown:
                 self.complain(f"promise 8: {token} starts while {other} runs on worker {worker}")
         if (queue, job) in self._cancelled:
             self.complain(f"promise 9: {token} starts although the job was cancelled")
-        if queue in self._suspended:
+        forgotten = not self.ledgers[queue].durable and process_of(token) != self._incarnations[queue]
+        if queue in self._suspended and not forgotten:  # a memory queue that lost its process knows nothing of what it had issued
             self.complain(f"promise 9: {token} starts while queue {queue} is suspended")
         told = self.told.get((queue, job))
         if told is not None and (queue, job) not in self._asked["retry"] and not self._may_return(queue, job, told):
@@ -112,23 +132,23 @@ class Promises:
         """A job that moved may be moved back, and a memory queue that lost its process knows of nothing."""
         return told is JobState.MOVED or not self.ledgers[queue].durable
 
+    def _opened(self, queue: str, incarnation: str, suspended: bool) -> None:
+        self._incarnations[queue] = incarnation
+
     def _end(self, job: JobId, token: Token, worker: str, how: str) -> None:
         self._in_hand[worker].pop(token, None)
-        self._running.pop(token, None)
+        self.running.pop(token, None)
         self._ends[worker.partition("/")[0], job, token.attempt] = how
 
     def _state_spoilt(self, worker: str, epoch: int) -> None:
         self._spoilt[worker] = epoch
 
-    def _kill(self, worker: str) -> None:
-        self._killed.add(worker)
-
     def _down(self, actor: str) -> None:
         kind, _, name = actor.partition("/")
         if kind == "worker":
             self._in_hand.pop(name, None)
-            for token in [token for token, (worker, _) in self._running.items() if worker == name]:
-                del self._running[token]
+            for token in [token for token, (worker, _) in self.running.items() if worker == name]:
+                del self.running[token]
         elif kind == "queue" and not self.ledgers[name].durable:
             self._losses[name] += 1
             self._suspended.discard(name)
@@ -141,18 +161,29 @@ class Promises:
         self._held_at_a_crash.update((queue, job) for job in present)
 
     def twice_by_rights(self, job: JobId) -> bool:
-        return job in self._unheard or any((queue, job) in self._held_at_a_crash for queue in self.ledgers)
+        held = any((queue, job) in self._held_at_a_crash for queue in self.ledgers)
+        return held or job in self._unheard or job in self._taken_anew
+
+    def entered(self, queue: str, job: JobId) -> bool:
+        """Whether a queue's store ever had a job."""
+        return (queue, job) in self._ever_entered
+
+    def enters(self, queue: str, waiting: int, jobs: Sequence[JobRecord]) -> None:
+        """A store in which so many jobs wait is given jobs that it does not have."""
+        self.door.check_room(queue, waiting, jobs)
 
     def kept(self, queue: str, step: str, job: JobRecord) -> None:
-        """A store has confirmed that a job entered, left, or stands as it is."""
+        """A store has confirmed that a job entered, left, or stands as it is, or says that it is claimed."""
+        self._ends_of_attempts.kept(queue, step, job)
         if step == "entered unheard":
             self._unheard.add(job.id)
         if step.startswith("entered"):
-            self._ever_entered.add((queue, job.id))
+            if self._ever_entered.setdefault((queue, job.id), self._losses[queue]) != self._losses[queue]:
+                self._taken_anew.add(job.id)  # it had moved on, say, and the queue does not know any more
         elif step == "left":
             self._ever_left.add((queue, job.id, job.state))
             self._check_left(queue, job)
-        else:
+        elif step == "stands":
             self._check_stands(queue, job)
 
     def _check_left(self, queue: str, job: JobRecord) -> None:
@@ -256,8 +287,3 @@ class Promises:
             elif job in ledger.lost:
                 places.append((queue, "lost with the memory of a process"))
         return places
-
-
-def _process(token: Token) -> str:
-    """The incarnation of the queue that issued an attempt, without the number of the claim."""
-    return token.incarnation.rpartition(".")[0]

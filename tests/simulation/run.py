@@ -8,8 +8,10 @@ import gc
 import logging
 import random
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from unittest import mock
 
 from honeydew_ray import failpoints
@@ -25,6 +27,8 @@ from tests.simulation.world import World
 _HEALED_S = 8000.0
 """Within this virtual time after the last fault every job must have come to its end; a wall clock may have been set back by two hours."""
 
+_RACES = 6
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -33,6 +37,12 @@ class Outcome:
     scenario: Scenario
     history: History
     complaints: list[str]
+    cases: Counter[str]
+
+    def happened(self) -> Counter[str]:
+        """How often each fault, and each case of `scenario.CASES`, really came about."""
+        noted = Counter(str(dict(event.facts)["what"]) for event in self.history.events if event.kind in ("fault", "case"))
+        return noted + self.cases
 
     def __str__(self) -> str:
         verdict = "every promise kept" if not self.complaints else "\n".join(self.complaints)
@@ -55,7 +65,7 @@ def run(seed: int) -> Outcome:
             loop.end()
             for made in worlds:
                 made.remove()
-        return Outcome(world.scenario, world.history, complaints)
+        return Outcome(world.scenario, world.history, complaints, world.promises.cases)
 
 
 @contextlib.contextmanager
@@ -90,24 +100,55 @@ async def _live(seed: int, worlds: list[World]) -> World:
 
 
 async def _chaos(world: World, drivers: list[Driver]) -> None:
-    chaos, rng = Chaos(world), world.rng("deeds")
-    for _ in range(world.scenario.deeds):
+    chaos, rng, more = Chaos(world), world.rng("deeds"), world.rng("more deeds")
+    idle_s = 2 * world.scenario.staff.idle_timeout_s if world.scenario.staff.elastic else 0.0
+    with _work_as_workers_go(world, drivers):
+        await _deeds(world, drivers, chaos, rng, more)
+        await chaos.heal()
+        world.history.note("healed")
+        await _settle(world, drivers)
+        await asyncio.sleep(idle_s)
+    await _settle(world, drivers)
+    await asyncio.sleep(5.0 + idle_s)
+    await check_places(world, [driver for driver in drivers if not driver.process.dead])
+
+
+async def _deeds(world: World, drivers: list[Driver], chaos: Chaos, rng: random.Random, more: random.Random) -> None:
+    stops = {more.randrange(world.scenario.deeds) for _ in range(world.scenario.stops)}
+    for number in range(world.scenario.deeds):
         if world.promises.complaints:
             return
         living = [driver for driver in drivers if not driver.process.dead]
         rng.choice(living).do(rng)
         if rng.random() < 0.3:
             chaos.strike()
+        if more.random() < 0.15:
+            chaos.strike_further()
+        if number in stops:
+            drivers[0].stop_something(more)
         if rng.random() < 0.1:
             chaos.say_something_stale()
         await asyncio.sleep(random_pause(rng))
-    await chaos.heal()
-    world.history.note("healed")
-    await _settle(world, [driver for driver in drivers if not driver.process.dead])
+
+
+@contextlib.contextmanager
+def _work_as_workers_go(world: World, drivers: list[Driver]) -> Iterator[None]:
+    """Often, as a group is about to let an idle worker go, somebody submits a job; so many times in a run, as workers go once more then."""
+    rng, hear, left = world.rng("work as workers go"), world.history.listener, iter(range(_RACES))
+
+    def listen(kind: str, facts: dict[str, Any]) -> None:
+        hear(kind, facts)
+        if kind == "dismissing" and rng.random() < 0.5 and next(left, None) is not None:
+            rng.choice([driver for driver in drivers if not driver.process.dead]).submit_now()
+
+    world.history.listener = listen
+    yield
+    world.history.listener = hear
 
 
 async def _settle(world: World, drivers: list[Driver]) -> None:
-    """Wait until everybody has heard what became of his jobs, and the queues are empty; then look where each job is."""
+    """Wait until everybody has heard what became of his jobs, and the queues are empty."""
+    drivers = [driver for driver in drivers if not driver.process.dead]
     deadline = asyncio.get_running_loop().time() + _HEALED_S
     await drivers[0].resume_all()
     while not world.promises.complaints:
@@ -117,7 +158,7 @@ async def _settle(world: World, drivers: list[Driver]) -> None:
         present = [f"{queue}: {job}" for queue, ledger in world.promises.ledgers.items() for job in ledger.present()
                    if str(ledger.entries[job].record.state) != "abandoned" or ledger.entries[job].unclear]
         if not (waiting or busy or present):
-            break
+            return
         if asyncio.get_running_loop().time() > deadline:
             world.promises.complain(f"liveness: {_HEALED_S:g} s after the last fault, clients wait for {waiting}, "
                                     f"deeds of {busy} are under way, and stores hold {present}")
@@ -125,7 +166,3 @@ async def _settle(world: World, drivers: list[Driver]) -> None:
                 world.promises.complain(await say(world, queue))
             return
         await asyncio.sleep(1.0)
-    await asyncio.sleep(5.0)
-    await check_places(world, drivers)
-
-

@@ -11,42 +11,27 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.run import run
-from tests.simulation.scenario import FAULTS
+from tests.simulation.scenario import CASES, FAULTS
 
-BATCHES = 8
 SEEDS = 200
 REPLAYED = range(6)
 
 _DIGESTS = "from tests.simulation.run import run; print(*(run(seed).history.digest() for seed in range(6)))"
 
 
-def happened(seeds: range) -> Counter[str]:
-    """Run these seeds; what happened in them, by kind. Fails on the first that breaks a promise."""
-    events: Counter[str] = Counter()
-    for seed in seeds:
+@pytest.mark.timeout(900)  # half a minute where nothing else runs
+def test_every_promise_is_kept_and_everything_comes_about() -> None:
+    """One test for all runs, as only all together can tell that no fault and no case is left out."""
+    events, came_about = Counter[str](), Counter[str]()
+    for seed in range(SEEDS):
         outcome = run(seed)
         assert not outcome.complaints, str(outcome)
-        for event in outcome.history.events:
-            events[event.kind] += 1
-            if event.kind == "fault":
-                events[str(dict(event.facts)["what"])] += 1
-    return events
-
-
-@pytest.mark.parametrize("batch", range(BATCHES))
-def test_every_promise_is_kept(batch: int) -> None:
-    size = SEEDS // BATCHES
-    events = happened(range(batch * size, (batch + 1) * size))
+        events.update(event.kind for event in outcome.history.events)
+        came_about += outcome.happened()
     for kind in ("start", "end", "told", "down", "answered", "healed"):  # against runs in which nothing happens
-        assert events[kind] >= size / 2, f"only {events[kind]} events {kind!r} in {size} runs"
-
-
-def test_every_fault_comes_up() -> None:
-    planned: Counter[str] = Counter()
-    for seed in range(30):
-        planned.update(str(dict(event.facts)["what"]) for event in run(seed).history.events if event.kind == "fault")
-    assert set(FAULTS) <= planned.keys()
-    assert any(what.startswith("at ") for what in planned), "no failpoint was hit"
+        assert events[kind] >= SEEDS / 2, f"only {events[kind]} events {kind!r} in {SEEDS} runs"
+    assert {what for what in (*FAULTS, *CASES) if not came_about[what]} == set()
+    assert any(what.startswith("at ") for what in came_about), "no failpoint was hit"
 
 
 def test_a_seed_replays_a_run() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from honeydew_ray import failpoints
 from honeydew_ray.actors import names
@@ -12,9 +13,11 @@ from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.errors import HoneydewError, QueueNotFound
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import JobRecord, Token
-from honeydew_ray.transport import Attempt, Died, Holding, Lost, NotStarted, Raised, Report, Returned, Stopped
+from honeydew_ray.postmortem import by_place
+from honeydew_ray.transport import Attempt, Holding, Lost, NotStarted, Raised, Report, Returned, Stopped
 from tests.simulation.cluster import Actor, ActorDied, ActorUnavailable, CallFailed, Cluster
-from tests.simulation.worker import SEVERAL, Answer, SimWorker, WhoAmI
+from tests.simulation.history import History
+from tests.simulation.worker import NOT_STARTED, SEVERAL, Answer, SimWorker, WhoAmI
 
 _RETRY_S = 0.2
 _PATIENCE_S = 2.0
@@ -24,10 +27,12 @@ _SILENCE_S = 30.0
 class SimTransport:
     """Implements `Transport` over the simulated cluster, for one process of one queue."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, history: History) -> None:
         self._cluster = cluster
+        self._history = history
         self._handles: dict[str, Actor] = {}
         self._settled: dict[str, list[Token]] = {}
+        self._strays: list[asyncio.Future[list[Any]]] = []
         self.faults = 0  # of the next attempts, so many are to fail with an error of the transport itself
 
     def know(self, handles: Mapping[str, Actor]) -> None:
@@ -43,8 +48,13 @@ class SimTransport:
         if actor is None:
             return [NotStarted(worker_alive=False)] * len(attempts)
         settled = tuple(self._settled.pop(worker.id, ()))
+        self._history.note("issued", worker=worker.id, tokens=[attempt.token for attempt in attempts],
+                           timeouts_s=[attempt.timeout_s for attempt in attempts])
         if self.faults > 0:
             self.faults -= 1
+            self._history.note("fault", what="fault of transport")
+            if self.faults % 2:  # in spite of it, the attempts reach the worker
+                self._strays.append(asyncio.gather(self._cluster.call(actor, "run", tuple(attempts), settled), return_exceptions=True))
             raise RuntimeError("a fault of the transport")
         running = asyncio.ensure_future(self._cluster.call(actor, "run", tuple(attempts), settled))
         failpoints.hit("disp.post_send")
@@ -144,29 +154,57 @@ class SimTransport:
         try:
             return [_report(answer) for answer in await running]
         except ActorUnavailable:
-            await self._end(actor)
-            lost = Lost(Failure("unresponsive", "WorkerUnavailable", "the worker stopped answering and was killed"))
-            return [lost] * len(tokens)
+            return await self._out_of_sight(actor, tokens)
         except CallFailed:
             return await self._examine(actor, tokens)
         except Exception as error:
             return [Raised(Failure.from_exception(error))] * len(tokens)
 
+    async def _out_of_sight(self, actor: Actor, tokens: Sequence[Token]) -> list[Report]:
+        """A connection broke: ask the worker what it has, until it answers, is dead, or has to be killed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _SILENCE_S
+        while loop.time() < deadline:
+            try:
+                answers = await asyncio.wait_for(self._cluster.call(actor, "take_back", tuple(tokens)), deadline - loop.time())
+                kinds = {"runs" if answer is None else "was not begun" if answer == NOT_STARTED else "is over" for answer in answers}
+                self._history.note("case", what=f"an attempt asked back {min(kinds)}")
+                return [await self._answer(actor, *pair) for pair in zip(tokens, answers, strict=True)]
+            except ActorUnavailable:
+                await asyncio.sleep(_RETRY_S)
+            except asyncio.TimeoutError:
+                break
+            except CallFailed:
+                return await self._examine(actor, tokens)
+        self._history.note("case", what="a worker out of sight is killed")
+        await self._end(actor)
+        await self._bury(actor)
+        return [Lost(Failure("unresponsive", "WorkerUnavailable", "the worker stopped answering and was killed"))] * len(tokens)
+
+    async def _answer(self, actor: Actor, token: Token, answer: Answer | None) -> Report:
+        if answer is not None:
+            return _report(answer)
+        return (await self._reports(actor, [token], asyncio.ensure_future(self._until_answered(actor, token))))[0]
+
+    async def _bury(self, actor: Actor) -> None:
+        """Make sure that a worker that is declared dead is dead, unless its node is out of reach."""
+        await asyncio.sleep(0.01)
+        process = actor.process
+        if process is not None and process.node not in self._cluster.cut_off:
+            process.kill()
+
     async def _examine(self, actor: Actor, tokens: Sequence[Token]) -> list[Report]:
         """What the coroner finds."""
         if actor.node_lost:
             return [Lost(Failure("node_lost", "NodeLost", "its node is gone"))] * len(tokens)
-        await asyncio.sleep(0.01)
+        await self._bury(actor)
         worker: SimWorker | None = actor.instance
         if worker is None:
             return [NotStarted(worker_alive=False)] * len(tokens)
         if worker.box == SEVERAL:
             return [Lost(Failure("signal", "WorkerDied", "the worker died while several jobs were in hand"))] * len(tokens)
-        begun = tokens.index(worker.box) if worker.box in tokens else -1
-        before: list[Report] = [Lost(Failure("exit", "AnswerLost", "the job had ended"))] * max(begun, 0)
-        died = Died(worker.end or Failure("signal", "WorkerKilled", "SIGKILL", signal=9))
-        last: list[Report] = [died] if begun >= 0 else []
-        return [*before, *last, *[NotStarted(worker_alive=False)] * (len(tokens) - begun - 1)]
+        begun = tokens.index(worker.box) if worker.box in tokens else None
+        return by_place(tokens, begun, worker.end or Failure("signal", "WorkerKilled", "SIGKILL", signal=9))
 
     async def _end(self, actor: Actor) -> None:
         while True:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from honeydew_ray.errors import HoneydewError
-from honeydew_ray.status import WorkerState
+from honeydew_ray.placement import Plan
+from honeydew_ray.status import QueueStatus, WorkerState
 from honeydew_ray.stores.base import Query
-from tests.simulation.cluster import CallFailed
+from tests.simulation.cluster import HEAD, CallFailed
 from tests.simulation.deeds import Driver
 from tests.simulation.loop import start_in
 from tests.simulation.world import World
@@ -31,7 +32,8 @@ async def _check_rest(world: World, queue: str, driver: Driver) -> None:
         world.promises.complain(f"liveness: queue {queue} is not up")
         return
     core = live.core
-    kept = {"monitors": core.floor.monitors, "jobs on their way out": core._leaving, "ends ordered": core.floor.settlement._called_off}
+    kept = {"monitors": core.floor.monitors, "jobs on their way out": core.waiting.leaving,
+            "ends ordered": core.floor.settlement._called_off}
     for what, left in kept.items():
         if left:
             world.promises.complain(f"leak: queue {queue} is at rest, and has {what}: {list(left)}")
@@ -48,10 +50,20 @@ async def _check_rest(world: World, queue: str, driver: Driver) -> None:
     held = sorted(job.id for job in (await live.store.inner.page(Query(), limit=1_000_000)).jobs)
     if held != sorted(world.promises.ledgers[queue].present()):
         world.promises.complain(f"promise 2: queue {queue} should hold {sorted(world.promises.ledgers[queue].present())}, and holds {held}")
+    _check_staff(world, queue, status)
+
+
+def _check_staff(world: World, queue: str, status: QueueStatus) -> None:
+    """A queue at rest has as many workers as its plan says, on the nodes that it says, and all are idle."""
+    staff = world.scenario.staff if queue == "main" else Plan()
     busy = [worker.id for worker in status.workers if worker.state is not WorkerState.IDLE]
-    wanted = world.scenario.workers if queue == "main" else 1
+    nodes = [node for node in world.cluster.nodes if world.cluster.is_alive(node) and node != HEAD]
+    wanted = staff.least if staff.per_node is None else staff.per_node * len(nodes)
     if busy or len(status.workers) != wanted:
         world.promises.complain(f"liveness: queue {queue} has no work, and of its {wanted} workers these are not idle:\n{status}")
+    unevenly = [node for node in nodes if staff.per_node not in (None, sum(worker.node == node for worker in status.workers))]
+    if unevenly:
+        world.promises.complain(f"num_per_node: on {unevenly} there are not {staff.per_node} workers:\n{status}")
 
 
 async def say(world: World, queue: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from honeydew_ray.failure import Failure
@@ -52,19 +52,24 @@ class Habits(NamedTuple):
     concurrency: int = 1
 
 
+Tell = Callable[..., Awaitable[None]]
+"""Sends progress to the queue; never raises."""
+
+
 class SimWorker:
     """One process that runs jobs; `init` and `run` share its main thread, or so many threads, the rest answers meanwhile.
 
     Keeps each answer until the queue says that it is settled, and never begins what was taken back.
     """
 
-    def __init__(self, worker_id: str, process: Process, history: History, habits: Habits) -> None:
+    def __init__(self, worker_id: str, process: Process, history: History, habits: Habits, tell: Tell) -> None:
         self.id = worker_id
         self.box: Token | str | None = None  # what was begun last: to be read after a death
         self.end: Failure | None = None  # how the process ended, if it says so
         self._process = process
         self._history = history
         self._habits = habits
+        self._tell = tell
         self._main = asyncio.Semaphore(habits.concurrency)
         self._epoch = self._attempted = 0
         self._spoilt = False
@@ -76,6 +81,11 @@ class SimWorker:
         self._recalled: dict[Token, None] = {}
         self._changed = asyncio.Condition()
         self._watcher = asyncio.Event()
+
+    @property
+    def had_state(self) -> bool:
+        """Whether anybody asked it to make one."""
+        return self._attempted > 0
 
     async def who_am_i(self) -> WhoAmI:
         return WhoAmI(self._process.node, self._epoch, self._attempted)
@@ -131,6 +141,9 @@ class SimWorker:
 
     def _record(self) -> None:
         self.box = next(iter(self._running)) if len(self._running) == 1 else SEVERAL
+
+    async def pulse(self) -> None:
+        """It is heard from."""
 
     async def watch(self) -> None:
         """Answers only when somebody else watches; the call that is pending hears of the process's death."""
@@ -188,6 +201,8 @@ class SimWorker:
                            script=script)
         word, _, argument = script.partition(" ")
         ran_s = float(argument) if word == "sleep" else 0.001
+        if word == "sleep":
+            self._publish(token)
         await asyncio.sleep(ran_s)
         answer = Answer(self._habits.result, ran_s=ran_s)
         match word:
@@ -208,6 +223,10 @@ class SimWorker:
         kind = "ok" if answer.failure is None else answer.failure.kind
         self._history.note("end", job=token.job_id, token=token, worker=self.id, how=kind)
         return answer
+
+    def _publish(self, token: Token) -> None:
+        """Tell the queue of progress, without waiting for it: the number of the attempt, so that an old one can be told."""
+        self._telling = asyncio.ensure_future(self._tell(token.job_id, token.attempt, token.incarnation, token.attempt))
 
     def _die(self, token: Token, failure: Failure) -> None:
         self.end = failure

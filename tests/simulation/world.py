@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import sqlite3
@@ -20,6 +21,7 @@ from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.failure_modes.move import Move
 from honeydew_ray.failure_modes.retry import Retry
 from honeydew_ray.payload import Payload, dumps_whole
+from honeydew_ray.placement import Plan
 from honeydew_ray.queue_core import QueuePolicy
 from honeydew_ray.stores.base import Store
 from honeydew_ray.stores.memory import MemoryStore
@@ -27,7 +29,8 @@ from honeydew_ray.testing.virtual_time import VirtualClock
 from tests.simulation.client import SimClient
 from tests.simulation.cluster import HEAD, Actor, Cluster
 from tests.simulation.disk import Disk
-from tests.simulation.group import GroupPlan, SimGroup
+from tests.simulation.group import SimGroup
+from tests.simulation.group_plan import GroupPlan
 from tests.simulation.history import History
 from tests.simulation.ledger import Ledger
 from tests.simulation.loop import Process, current_process
@@ -56,15 +59,16 @@ class World:
         self.scenario = scenario
         self.history = History()
         self.clock = VirtualClock()
+        self.latest_offset = 0.0  # of the clock, ever
         self.cluster = Cluster(self._rng("cluster"), self.history, NODES)
         self.cluster.weather.delays_s = list(scenario.delays_s)
-        self.promises = Promises(self.cluster, {"main": scenario.times, "other": 0}, scenario.max_redeliveries,
-                                 {"main": scenario.concurrency, "other": 1}, scenario.prefetch)
+        self.promises = Promises(self.cluster, scenario)
         self.history.listener = self.promises.hear
         self.disks: dict[str, Disk] = {}
         self.clients: list[SimClient] = []
         self.driver_processes: list[Process] = []
-        self.armed: dict[str, Callable[[], None]] = {}  # by failpoint: what is to happen at its next hit
+        self.armed: dict[str, tuple[str, Callable[[], None]]] = {}  # by failpoint: the fault that is to happen at its next hit
+        self._plans: dict[str, QueuePlan] = {}
         self._result = Payload(dumps_whole(1, "result"))
         self._numbers = itertools.count(1)
 
@@ -80,18 +84,23 @@ class World:
     async def build(self) -> None:
         """Start the queues and their groups."""
         for queue in self.scenario.stores:
-            plan = self._queue_plan(queue)
-            actor = Actor(names.queue_actor(queue), partial(self._new_queue, plan), restarts=True, home=self.scenario.homes[queue])
-            await self.cluster.create(actor)
-            await self.start_group(queue, "default", self.scenario.workers if queue == "main" else 1)
+            self._plans[queue] = self._queue_plan(queue)
+            await self.start_queue(queue)
+            await self.start_group(queue)
 
-    async def start_group(self, queue: str, group: str, num: int) -> Actor:
-        of_main = queue == "main"
-        plan = GroupPlan(queue, group, num, self._new_worker, lambda: f"g{next(self._numbers)}",
-                         prefetch=of_main and self.scenario.prefetch, concurrency=self.scenario.concurrency if of_main else 1)
-        actor = Actor(names.group_actor(queue, group), lambda process: SimGroup(plan, self.cluster), restarts=True)
+    async def start_queue(self, queue: str) -> None:
+        """Start a queue, for the first time or with what its store holds."""
+        make = partial(self._new_queue, self._plans[queue])
+        await self.cluster.create(Actor(names.queue_actor(queue), make, restarts=True, home=self.scenario.homes[queue]))
+
+    async def start_group(self, queue: str) -> None:
+        """Start the workers of a queue."""
+        scenario, of_main = self.scenario, queue == "main"
+        plan = GroupPlan(queue, "default", scenario.staff if of_main else Plan(), self._new_worker, lambda: f"g{next(self._numbers)}",
+                         self.clock, shutdown_s=scenario.shutdown_s, probe_timeout_s=scenario.probe_timeout_s,
+                         prefetch=of_main and scenario.prefetch, concurrency=scenario.concurrency if of_main else 1)
+        actor = Actor(names.group_actor(queue, "default"), lambda process: SimGroup(plan, self.cluster, self.history), restarts=True)
         await self.cluster.create(actor)
-        return actor
 
     def queue_actor(self, queue: str) -> Actor:
         return self.cluster.actors[names.queue_actor(queue)]
@@ -123,9 +132,11 @@ class World:
         self.promises.ledgers[queue] = ledger
         choice = self._rng(f"dispatcher of {queue}")
         dispatcher = choice.choice([LRU, MRU, LRUNode])
-        policy = QueuePolicy(queue, dispatcher(), self._mode(queue), None, self.scenario.result_ttl_s, self.scenario.max_redeliveries)
+        most = self.scenario.max_pending if queue == "main" else None
+        policy = QueuePolicy(queue, dispatcher(), self._mode(queue), None, self.scenario.result_ttl_s, self.scenario.max_redeliveries,
+                             self.scenario.node_loss, most)
         return QueuePlan(policy, dispatcher, first, next_store, ledger, PatientCaller(self.scenario.decides_s), self.clock,
-                         partial(self.promises.kept, queue))
+                         partial(self.promises.kept, queue), partial(self.promises.enters, queue))
 
     def _mode(self, queue: str) -> FailureMode:
         if queue == "other":
@@ -145,14 +156,23 @@ class World:
     def _new_worker(self, worker_id: str, process: Process) -> SimWorker:
         concurrency = self.scenario.concurrency if worker_id.startswith("main/") else 1
         spoils = self.scenario.spoils and concurrency == 1
-        return SimWorker(worker_id, process, self.history, Habits(self._result, self.scenario.init_fails, spoils, concurrency))
+        habits = Habits(self._result, self.scenario.init_fails, spoils, concurrency)
+        return SimWorker(worker_id, process, self.history, habits, partial(self._tell_progress, worker_id.partition("/")[0]))
+
+    async def _tell_progress(self, queue: str, *facts: object) -> None:
+        actor = self.cluster.find(names.queue_actor(queue))
+        if actor is not None:
+            with contextlib.suppress(Exception):
+                await self.cluster.call(actor, "progressed", *facts)
 
     # -- failpoints ----------------------------------------------------------------------------
 
     def hit(self, point: str) -> None:
         """Takes the place of `failpoints.hit`."""
-        act = self.armed.pop(point, None)
-        if act is not None:
+        fault = self.armed.pop(point, None)
+        if fault is not None:
+            what, act = fault
+            self.history.note("fault", what=what)
             self.history.note("fault", what=f"at {point}", process=str(current_process()))
             act()
 

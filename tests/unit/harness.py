@@ -13,6 +13,7 @@ from honeydew_ray import lifecycle
 from honeydew_ray.decisions import Decision
 from honeydew_ray.dispatchers.base import Dispatcher, WorkerRef
 from honeydew_ray.dispatchers.lru import LRU
+from honeydew_ray.event_log import DEFAULT_KEPT
 from honeydew_ray.failure import Failure
 from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
@@ -117,7 +118,7 @@ class Group:
             for worker_id in [known for known in self.views if known in dead]:
                 del self.views[worker_id]
                 self.set(f"{worker_id.partition('+')[0]}+{next(names)}")
-            for worker_id, epoch in await self.core.workforce.spoilt(self.name, (), 0.0):
+            for worker_id, epoch, _ in await self.core.workforce.spoilt(self.name, (), 0.0):
                 if worker_id in self.views and self.views[worker_id].epoch == epoch:
                     self.set(worker_id, ready=False, epoch=epoch)
                     self.publish()
@@ -136,12 +137,12 @@ class Bench:
                  rig: Rig | None = None, dispatcher: Dispatcher | None = None, caller: Caller | None = None,
                  suspended: bool | None = None, result_ttl_s: float = 600.0, max_redeliveries: int = 20,
                  node_loss: NodeLoss = "redeliver", tell_success: Any = None,
-                 max_pending: int | None = None) -> None:
+                 max_pending: int | None = None, events_kept: int = DEFAULT_KEPT) -> None:
         self.clock = VirtualClock()
         self.store = MemoryStore() if store is None else store
         self.rig = Rig() if rig is None else rig
         policy = QueuePolicy(name, dispatcher or LRU(), failure_mode or Abandon(), suspended, result_ttl_s, max_redeliveries, node_loss,
-                             max_pending)
+                             max_pending, events_kept)
         self.core = QueueCore(policy, self.store, self.rig, caller or InlineCaller(), self.clock, tell_success)
         self.rig.queues[name] = self.core
         self.group = Group(self.core)

@@ -88,6 +88,11 @@ class TestCount:
         assert expect_count("start", "num", int(str(info.value).rsplit("=", 1)[1]), least=least) >= least
 
 
+def test_what_was_given_is_shown_in_part_if_it_is_long():
+    assert len(str(refuse("start", "name", "x" * 10_000, "a name", "photos"))) < 350
+    assert len(str(refuse_type("start", "name", [{"a": "y" * 1000}] * 1000, "a name", "photos"))) < 3000
+
+
 def test_an_error_says_what_was_given_expected_and_an_example():
     assert str(refuse("Retry", "times", -1, "0 or more", "times=3")) == "Retry: times was -1, expected 0 or more; for example times=3"
     error = refuse_type("Retry", "times", "3", "a number", "times=3")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from honeydew_ray import cli, commands, job_search
+from honeydew_ray import cli, commands, job_search, joining
 from honeydew_ray.actors import cluster
 from honeydew_ray.errors import QueueNotFound
 
@@ -18,7 +18,7 @@ from honeydew_ray.errors import QueueNotFound
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
     """Run the command; its exit status, or the line it ended with."""
     monkeypatch.setattr(sys, "argv", ["honeydew", *arguments])
-    monkeypatch.setattr(commands, "_address", None)
+    monkeypatch.setattr(joining, "_address", None)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return ended.value.code
@@ -87,10 +87,10 @@ def test_a_cluster_that_is_there_and_cannot_be_joined_is_said_in_words(monkeypat
 
 def test_a_cluster_that_lets_nobody_in_is_given_up(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     gone = threading.Event()
-    monkeypatch.setattr(commands, "_JOIN_S", 0.01)
-    monkeypatch.setattr(commands.os, "_exit", lambda _: gone.set())
-    monkeypatch.setattr(commands.cluster, "join", lambda _: gone.wait(10))
-    commands._join()
+    monkeypatch.setattr(joining, "_JOIN_S", 0.01)
+    monkeypatch.setattr(joining.os, "_exit", lambda _: gone.set())
+    monkeypatch.setattr(joining.cluster, "join", lambda _: gone.wait(10))
+    joining.join()
     assert gone.is_set()
     assert "did not let this process in within 0.01 s" in capsys.readouterr().err
 
@@ -106,7 +106,7 @@ def test_misused_options_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 @pytest.mark.parametrize("argument", ["img.png", "NaN", "-Infinity", "{", "os.system('ls')", "[" * 100_000])
 def test_an_argument_that_is_no_json_is_refused_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch, argument: str) -> None:
-    monkeypatch.setattr(commands.cluster, "join", lambda _: pytest.fail("it was to join a cluster"))
+    monkeypatch.setattr(joining.cluster, "join", lambda _: pytest.fail("it was to join a cluster"))
     line = str(run(monkeypatch, "submit", "q", "m", "--", argument))
     assert line.startswith("honeydew: argument 1 was ") and "expected JSON" in line and len(line) < 1000
 
@@ -130,7 +130,7 @@ def test_ctrl_c_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands.cluster, "join", interrupt)
+    monkeypatch.setattr(joining.cluster, "join", interrupt)
     assert run(monkeypatch, "ls") == 130
 
 

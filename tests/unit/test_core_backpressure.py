@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from honeydew_ray.errors import QueueFull, QueueNotFound
-from honeydew_ray.job import JobState
+from honeydew_ray.job import JobRecord, JobState
+from honeydew_ray.stores.memory import MemoryStore
 from tests.unit.harness import TICK, Bench, now, virtual
 
 
@@ -21,8 +23,10 @@ async def enqueue(bench: Bench, *scripts: str, patience_s: float = 0.0) -> list[
 async def test_a_full_queue_refuses_and_keeps_nothing_of_it() -> None:
     bench = await Bench(max_pending=3).open()
     await enqueue(bench, "ok", "ok", "ok")
+    began = now()
     with pytest.raises(QueueFull, match="max_pending=3"):
-        await enqueue(bench, "ok")
+        await bench.submit()
+    assert now() == began, "whoever names no patience has none"
     assert (await bench.core.status()).pending == 3
 
 
@@ -129,3 +133,72 @@ async def test_a_queue_that_stops_turns_away_who_waits_at_its_door() -> None:
     await bench.core.close()
     with pytest.raises((QueueFull, QueueNotFound)):
         await waiting
+
+
+@virtual
+async def test_a_full_queue_confirms_the_jobs_that_it_has() -> None:
+    """The answer to a first try may have been lost: to say that the queue is full would be to say that they are not in it."""
+    bench = await Bench(max_pending=2).open()
+    jobs = [bench.job("ok"), bench.job("ok")]
+    await bench.core.enqueue(jobs)
+    await bench.core.enqueue(jobs)
+    with pytest.raises(QueueFull):
+        await bench.core.enqueue([*jobs, bench.job("ok")])
+    assert (await bench.core.status()).pending == 2
+
+
+@virtual
+async def test_a_queue_that_drains_confirms_the_jobs_that_it_has() -> None:
+    bench = await Bench().open(workers=1)
+    waiting, running = bench.job("ok"), bench.job("sleep 5")
+    await bench.core.enqueue([running, waiting])
+    draining = asyncio.ensure_future(bench.core.drain(100))
+    await asyncio.sleep(1)
+    await bench.core.enqueue([waiting])
+    await bench.core.enqueue([running])
+    with pytest.raises(QueueNotFound):
+        await enqueue(bench, "ok")
+    await draining
+    await bench.core.enqueue([waiting, running])
+    assert (await bench.core.status()).pending == 0
+
+
+class FailsOnce(MemoryStore):
+    """Takes nothing the first time it is told to."""
+
+    fails = False
+
+    async def enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+        if self.fails:
+            self.fails = False
+            raise OSError("the disk is full")
+        return await super().enqueue(jobs)
+
+
+@virtual
+async def test_room_that_the_store_did_not_fill_goes_to_the_next_at_the_door() -> None:
+    store = FailsOnce()
+    bench = await Bench(max_pending=1, store=store).open()
+    job_id, = await enqueue(bench, "ok")
+    waiting = [asyncio.ensure_future(enqueue(bench, "ok", patience_s=60)) for _ in range(2)]
+    await asyncio.sleep(1)
+    store.fails = True
+    await bench.core.cancel(job_id)
+    with pytest.raises(OSError, match="full"):
+        await waiting[0]
+    await waiting[1]
+    assert now() < 2
+
+
+@virtual
+async def test_room_that_a_known_job_did_not_need_goes_to_the_next_at_the_door() -> None:
+    bench = await Bench(max_pending=1).open()
+    job_id, = await enqueue(bench, "ok")
+    again, other = bench.job("ok"), bench.job("ok")
+    waiting = [asyncio.ensure_future(bench.core.enqueue([job], patience_s=60)) for job in (again, again, other)]
+    await asyncio.sleep(1)
+    await bench.core.cancel(job_id)
+    await waiting[0]
+    await bench.core.cancel(again.id)
+    await asyncio.gather(*waiting)
+    assert now() < 2

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from honeydew_ray.failure_modes.retry import Retry
-from honeydew_ray.job import CancelOutcome, JobState
+from honeydew_ray.job import CancelOutcome, JobRecord, JobState
+from honeydew_ray.stores.base import Page, Query
+from honeydew_ray.stores.memory import MemoryStore
 from tests.unit.harness import TICK, Bench, Rig, SlowCaller, TroubledStore, now, virtual
 
 
@@ -35,6 +39,61 @@ async def test_an_unknown_or_finished_job_is_not_found(running: bool) -> None:
         assert await bench.core.cancel(job_id, running) is CancelOutcome.NOT_FOUND
     assert await bench.state(done) is JobState.DONE
     assert await bench.state(dead) is JobState.ABANDONED
+
+
+class Cancelling(TroubledStore):
+    """Fails to cancel, too, when told to."""
+
+    async def cancel(self, job_id: object) -> CancelOutcome:
+        return await self._troubled("cancel", super().cancel, job_id)
+
+
+@virtual
+async def test_a_cancel_that_works_at_the_second_try_is_told_though_the_queue_does_not_know_yet_that_the_job_was_in_line() -> None:
+    store = Cancelling()
+    bench = await Bench(Retry(3), store=store).open(workers=1)
+    store.failing_late["nack"] = 1
+    job_id = await bench.submit("raise")
+    await asyncio.sleep(0.1)  # it is in line
+    store.failing["cancel"] = 1
+    with pytest.raises(OSError, match="disk full"):
+        await bench.core.cancel(job_id)
+    await bench.group.ready("w2")
+    assert (await bench.end(job_id, within_s=10)).state is JobState.CANCELLED
+    assert len(bench.started()) == 1
+
+
+@virtual
+async def test_a_job_that_came_by_another_door_between_the_look_and_the_cancel_is_cancelled() -> None:
+    class Between(MemoryStore):
+        async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
+            return Page([], None)
+
+    bench = await Bench(store=Between()).open()
+    assert await bench.core.cancel(await bench.submit()) is CancelOutcome.CANCELLED
+    assert (await bench.core.status()).pending == 0
+
+
+@virtual
+async def test_a_job_whose_end_is_being_written_while_its_cancel_is_tried_again_is_done() -> None:
+    class Overlapping(Cancelling):
+        overlapping = True
+
+        async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+            held = await super().ack(jobs)
+            await asyncio.sleep(5)  # the job is off, and the queue has yet to hear so
+            return held
+
+    store = Overlapping()
+    bench = await Bench(store=store).open()
+    job_id = await bench.submit()
+    store.failing["cancel"] = 2
+    with pytest.raises(OSError, match="disk full"):
+        await bench.core.cancel(job_id)
+    await bench.group.ready("w1")
+    assert (await bench.end(job_id)).state is JobState.DONE
+    assert store.calls["cancel"] == 3
+    assert bench.started() == [job_id]
 
 
 @virtual

@@ -181,15 +181,16 @@ async def test_a_job_of_a_lease_has_its_time_from_about_its_start() -> None:
     healing.cancel()
 
 
+@pytest.mark.parametrize("behind", [1, 2])
 @virtual
-async def test_retiring_a_worker_sends_the_rest_of_its_lease_elsewhere() -> None:
+async def test_retiring_a_worker_sends_the_rest_of_its_lease_elsewhere(behind: int) -> None:
     bench = await lessee(workers=1)
-    ids = await bench.submit_all("sleep 3", "ok", "ok")
+    ids = await bench.submit_all("sleep 3", *["ok"] * behind)
     await asyncio.sleep(0.01)
     await bench.group.ready("w2")
     began = now()
-    retiring = asyncio.ensure_future(bench.core.retire(["w1"], 10.0))
-    assert await bench.ends(ids[1:]) == [JobState.DONE] * 2
+    retiring = asyncio.ensure_future(bench.core.retire(["w1"], "g1", 10.0))
+    assert await bench.ends(ids[1:]) == [JobState.DONE] * behind
     assert now() - began < OVERDUE_S / 2, "they do not wait until the first proves to last"
     await retiring
     assert (await bench.end(ids[0])).state is JobState.DONE
@@ -283,37 +284,6 @@ async def test_a_failed_state_is_made_anew_once_its_last_job_is_over() -> None:
     assert [spoilt.worker_id for spoilt in await bench.core.workforce.spoilt("default", (), 0.0)] == ["w1"]
     bench.revive("w1", epoch=2)
     assert await bench.ends([*ids, *later]) == [JobState.ABANDONED, *[JobState.DONE] * 3]
-
-
-@virtual
-async def test_those_that_were_there_when_a_worker_died_run_alone_until_the_killer_is_found() -> None:
-    class Opaque(Rig):
-        """Nobody can say which of several jobs a worker died of."""
-
-        async def run(self, worker: Any, attempts: Any) -> Any:
-            alone = sum(flight.worker == worker.id for flight in self._flights.values()) == 0
-            reports = await super().run(worker, attempts)
-            return [_lost() if worker.id in self.dead and not alone and not self._alone_since(worker.id) else report for report in reports]
-
-        def _alone_since(self, worker_id: str) -> bool:
-            return sum(start.worker == worker_id for start in self.starts) == 1
-
-    bench = Bench(rig=Opaque(concurrency=3))
-    bench.group.concurrency = 3
-    await bench.open(workers=1)
-    healing = asyncio.ensure_future(bench.group.heal(bench.rig.dead))
-    innocent = await bench.submit_all("sleep 0.5", "sleep 0.5")
-    killer = await bench.submit("exit 1")
-    assert (await bench.end(killer)).state is JobState.ABANDONED
-    assert await bench.ends(innocent) == [JobState.DONE] * 2
-    healing.cancel()
-
-
-def _lost() -> Any:
-    from honeydew_ray.failure import Failure
-    from honeydew_ray.transport import Lost
-
-    return Lost(Failure("signal", "WorkerDied", "one of several"))
 
 
 @pytest.mark.parametrize("seed", range(60))

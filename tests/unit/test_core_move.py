@@ -27,7 +27,7 @@ async def test_a_waiting_job_moves_with_its_id_and_its_due_time(delay_s: float) 
     end = await here.end(job_id)
     assert (end.state, end.moved_to) == (JobState.MOVED, "other")
     assert await here.held(job_id) is None
-    assert here.core._leaving == {}
+    assert here.core.waiting.leaving == {}
     await there.group.ready("v1")
     assert (await there.end(job_id)).state is JobState.DONE
     assert now() == pytest.approx(max(delay_s, 10), abs=0.01)

@@ -38,7 +38,7 @@ async def test_a_silent_worker_is_killed_and_its_job_redelivered() -> None:
     bench = await Bench(node_loss="fail").open(workers=1)  # Abandon: silence is neither the job's fault nor the node's loss
     job = await bench.submit(["hang", "ok"])
     await asyncio.sleep(1)
-    assert await bench.core.fence("w1")
+    assert await bench.core.fence("w1", "g1")
     await asyncio.sleep(1)
     held = await bench.held(job)
     assert held is not None and held.last_error is not None
@@ -53,7 +53,7 @@ async def test_the_jobs_of_other_workers_are_left_alone_when_one_falls_silent() 
     bench = await Bench().open(workers=2)
     silent, other = await bench.submit_all("hang", "sleep 5")
     await asyncio.sleep(1)
-    assert await bench.core.fence(bench.core.floor.monitors[silent].worker.id)
+    assert await bench.core.fence(bench.core.floor.monitors[silent].worker.id, "g1")
     assert (await bench.end(other)).state is JobState.DONE
     assert bench.started() == [silent, other]
     assert len(bench.rig.killed) == 1
@@ -64,7 +64,7 @@ async def test_a_silent_worker_has_no_job_in_hand_once_it_has_answered_though_th
     bench = await Bench(caller=SlowCaller(5)).open(workers=1)
     job = await bench.submit("raise")
     await asyncio.sleep(1)
-    assert not await bench.core.fence("w1")
+    assert not await bench.core.fence("w1", "g1")
     assert bench.rig.killed == []
     assert (await bench.end(job)).state is JobState.ABANDONED
 
@@ -72,7 +72,7 @@ async def test_a_silent_worker_has_no_job_in_hand_once_it_has_answered_though_th
 @virtual
 async def test_a_silent_worker_without_a_job_gets_none_any_more() -> None:
     bench = await Bench().open(workers=1)
-    assert not await bench.core.fence("w1")
+    assert not await bench.core.fence("w1", "g1")
     assert bench.rig.killed == [], "its group ends it"
     job = await bench.submit()
     await asyncio.sleep(10)
@@ -95,6 +95,16 @@ async def test_a_group_hears_how_many_jobs_wait_and_who_is_idle() -> None:
 
 
 @virtual
+async def test_a_job_that_has_come_due_waits_though_there_is_no_worker_to_look_for_it() -> None:
+    bench = await Bench().open()
+    await bench.submit(delay_s=100)
+    await asyncio.sleep(99)
+    assert (await bench.core.load("default")).waiting == 0
+    await asyncio.sleep(2)
+    assert (await bench.core.load("default")).waiting == 1
+
+
+@virtual
 async def test_a_suspended_queue_needs_no_more_workers() -> None:
     bench = await Bench(suspended=True).open(workers=1)
     await bench.submit()
@@ -108,8 +118,8 @@ async def test_only_an_idle_worker_can_be_dismissed_and_then_gets_no_job() -> No
     await asyncio.sleep(1)
     [busy] = [start.worker for start in bench.rig.starts]
     [idle] = {"w1", "w2"} - {busy}
-    assert bench.core.workforce.dismiss([busy, idle, "unknown"]) == [idle]
-    assert bench.core.workforce.dismiss([busy, idle]) == [idle], "asked again, as the answer may have been lost"
+    assert bench.core.workforce.dismiss([busy, idle, "unknown"], "g1") == [idle]
+    assert bench.core.workforce.dismiss([busy, idle], "g1") == [idle], "asked again, as the answer may have been lost"
     assert (await bench.worker_states())[idle] is WorkerState.DRAINING
     other = await bench.submit()
     await asyncio.sleep(1)
@@ -117,7 +127,7 @@ async def test_only_an_idle_worker_can_be_dismissed_and_then_gets_no_job() -> No
     for end in [await bench.end(job), await bench.end(other)]:
         assert end.state is JobState.DONE
     assert {start.worker for start in bench.rig.starts} == {busy}
-    assert bench.core.workforce.dismiss([busy]) == [busy]
+    assert bench.core.workforce.dismiss([busy], "g1") == [busy]
 
 
 @virtual
@@ -125,7 +135,7 @@ async def test_a_worker_that_drains_may_take_as_long_as_its_job() -> None:
     bench = await Bench().open(workers=1)
     job = await bench.submit("sleep 100000")
     await asyncio.sleep(1)
-    await bench.core.retire(["w1"], None)
+    await bench.core.retire(["w1"], "g1", None)
     assert (await bench.end(job)).state is JobState.DONE
     assert bench.rig.killed == []
 

@@ -78,7 +78,7 @@ async def test_a_database_that_came_back_without_the_table_shows_and_is_tried_ag
 @virtual
 async def test_a_queue_that_never_opened_can_be_closed_and_retire_its_workers() -> None:
     bench = await Bench(store=OutsideStore(away=10**9)).open(workers=1)
-    await bench.core.retire(["w1"], 1.0)
+    await bench.core.retire(["w1"], "g1", 1.0)
     await bench.core.close()
 
 

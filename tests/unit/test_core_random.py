@@ -119,7 +119,7 @@ class Life:
     async def retire(self) -> None:
         if self.bench.group.views:
             worker_id = self.rng.choice(list(self.bench.group.views))
-            await self.bench.core.retire([worker_id], self.rng.choice([0.0, 0.1, 1.0]))
+            await self.bench.core.retire([worker_id], "g1", self.rng.choice([0.0, 0.1, 1.0]))
             self.bench.rig.dead.add(worker_id)
 
     async def trouble(self) -> None:
@@ -149,7 +149,7 @@ class Life:
             counts = await bench.store.counts()
             assert (counts.pending, counts.delayed, counts.in_progress) == (0, 0, 0)
             assert bench.core.floor.monitors == {}
-            assert bench.core._leaving == {}
+            assert bench.core.waiting.leaving == {}
             assert bench.core.floor.settlement._called_off == set()
         for job_id in self.accepted:
             await self.check_place(job_id)

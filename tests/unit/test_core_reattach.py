@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
+from honeydew_ray.dispatchers.base import WorkerRef
+from honeydew_ray.failure import Failure
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.failure_modes.retry import Retry
-from honeydew_ray.job import CancelOutcome, JobState
+from honeydew_ray.job import CancelOutcome, JobState, Token
 from honeydew_ray.roster import Spoilt
 from honeydew_ray.status import WorkerState
 from honeydew_ray.stores.base import Opened, Query
-from honeydew_ray.transport import Holding
+from honeydew_ray.transport import Died, Holding, Report
 from tests.unit.harness import LATENCY_S, Bench, Rig, TroubledStore, now, virtual
 
 
@@ -128,6 +131,37 @@ async def test_a_job_that_was_taken_over_has_what_is_left_of_its_time() -> None:
     assert now() - began == pytest.approx(60, abs=0.1)
 
 
+class Far(Rig):
+    """Workers whose answers are under way for a while, and die with them."""
+
+    async def resume(self, worker: WorkerRef, token: Token) -> Report:
+        await asyncio.sleep(LATENCY_S)
+        if worker.id in self.dead:
+            return Died(Failure("signal", "WorkerKilled", "killed", signal=9))
+        return await super().resume(worker, token)
+
+    async def take_back(self, worker: WorkerRef, tokens: Sequence[Token]) -> list[Report | None]:
+        await asyncio.sleep(LATENCY_S)
+        kept = [self._kept[token][1] for token in tokens]
+        return [task.result() if task.done() else None for task in kept]
+
+
+@pytest.mark.parametrize(("script", "state", "killed"), [("sleep 2", JobState.DONE, []), ("sleep 200", JobState.ABANDONED, ["w1"])])
+@virtual
+async def test_a_job_that_ended_in_time_while_there_was_no_queue_is_not_out_of_time(
+    script: str, state: JobState, killed: list[str]
+) -> None:
+    first = await durable(rig=Far())
+    job_id = await first.submit(script, timeout_s=5)
+    await asyncio.sleep(1)
+    lost(first)
+    await asyncio.sleep(10)
+    second = await again(first)
+    end = await second.end(job_id)
+    assert (end.state, first.rig.killed) == (state, killed)
+    assert now() < 12
+
+
 @virtual
 async def test_a_job_that_was_taken_over_can_be_cancelled() -> None:
     first = await durable()
@@ -207,6 +241,24 @@ async def test_a_claim_that_was_not_committed_is_made_anew_if_a_worker_holds_the
 
 
 @virtual
+async def test_a_claim_made_anew_makes_room_for_those_at_the_door() -> None:
+    first = await durable(rig=Shy())
+    job_id = await first.submit("sleep 5")
+    await asyncio.sleep(1)
+    lost(first)
+    claimed = await first.held(job_id)
+    assert claimed is not None
+    await first.store.ack([claimed])
+    await first.store.enqueue([claimed._replace(state=JobState.PENDING, attempt=0, incarnation="", started_at=None)])
+    first.rig.shy = 1  # type: ignore[attr-defined]
+    second = await Bench(store=first.store, rig=first.rig, max_pending=1).open(1)
+    began = now()
+    await second.core.enqueue([second.job("ok", id="later")], patience_s=60)
+    assert now() - began < 2, "what it found in hand does not wait"
+    assert await second.ends([job_id, "later"]) == [JobState.DONE] * 2
+
+
+@virtual
 async def test_an_end_that_was_settled_before_the_process_was_lost_is_let_go() -> None:
     first = await durable()
     job_id = await first.submit("ok")
@@ -237,7 +289,7 @@ async def test_a_worker_retired_before_it_joins_has_its_time_for_what_an_earlier
     second = await again(first, workers=0)
     if clear:  # what the worker holds
         await second.core.status()
-    await second.core.retire(["w1"], shutdown_s)
+    await second.core.retire(["w1"], "g1", shutdown_s)
     assert now() - began == pytest.approx(returns_s, abs=0.1)
     assert await second.state(job_id) is (JobState.DONE if returns_s == 10 else JobState.PENDING)
     assert first.rig.killed == ([] if returns_s == 10 else ["w1"])
@@ -251,7 +303,7 @@ async def test_a_worker_found_silent_before_it_is_clear_what_it_holds_has_a_job_
     await asyncio.sleep(1)
     lost(first)
     second = await again(first, workers=int(joins))
-    assert await second.core.fence("w1")
+    assert await second.core.fence("w1", "g1")
     await second.group.ready("w2")
     end = await second.end(job_id)
     assert (end.state, end.attempts) == (JobState.DONE, 2)
@@ -273,6 +325,26 @@ async def test_a_worker_that_comes_with_a_job_and_has_room_for_more_is_given_one
     assert (await second.end("waiting")).state is JobState.DONE
     assert now() < 2
     assert (await second.end(running)).attempts == 1
+
+
+@virtual
+async def test_a_job_taken_over_beside_which_others_may_run_is_stopped_without_them() -> None:
+    first = Bench(store=DurableStore(), rig=Rig(concurrency=3))
+    first.group.concurrency = 3
+    await first.open(workers=1)
+    running = await first.submit_all("hang", "sleep 100")
+    await asyncio.sleep(1)
+    lost(first)
+    second = Bench(store=first.store, rig=first.rig)
+    second.group.concurrency = 3
+    await second.open(workers=1)
+    await asyncio.sleep(1)
+    other = await second.submit("sleep 100", id="other")
+    await asyncio.sleep(1)
+    assert await second.core.cancel(running[0], running=True) is CancelOutcome.CANCELLED
+    assert now() < 4
+    assert await second.ends([running[1], other]) == [JobState.DONE] * 2
+    assert first.rig.killed == []
 
 
 @virtual

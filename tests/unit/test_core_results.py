@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from honeydew_ray import lifecycle
+from honeydew_ray.decisions import Requeue
 from honeydew_ray.failure_modes.retry import Retry
 from honeydew_ray.job import JobRecord, JobState
-from honeydew_ray.stores.base import Page, Query
+from honeydew_ray.stores.base import Opened, Page, Query
 from honeydew_ray.stores.memory import MemoryStore
-from tests.unit.harness import Bench, Rig, virtual
+from tests.unit.harness import Bench, Rig, ScriptedMode, virtual
 
 
 @virtual
@@ -120,6 +122,20 @@ async def test_whoever_asked_for_a_job_in_vain_is_not_sent_its_end_when_it_comes
 
 
 @virtual
+async def test_ends_that_the_store_remembers_are_known_to_the_next_process_of_the_queue() -> None:
+    class Remembering(MemoryStore):
+        async def open(self, queue: str) -> Opened:
+            opened = await super().open(queue)
+            job = lifecycle.claimed(bench.job(id="old"), "an earlier one", 0.0)
+            return Opened(opened.incarnation, opened.suspended, ended=[lifecycle.cancelled(job, bench.clock.now())])
+
+    bench = Bench(store=Remembering())
+    await bench.open()
+    assert await bench.state("old") is JobState.CANCELLED
+    assert (await bench.end("old")).state is JobState.CANCELLED
+
+
+@virtual
 async def test_one_may_ask_for_more_jobs_at_once_than_a_page_holds() -> None:
     bench = await Bench().open()
     ids = await bench.submit_all(*["ok"] * 1001, client=None)
@@ -145,6 +161,22 @@ async def test_jobs_are_listed_page_by_page() -> None:
     rest = await bench.core.page(Query(state=JobState.PENDING), page.cursor, limit=3)
     assert [job.id for job in [*page.jobs, *rest.jobs]] == ids
     assert rest.cursor is None
+
+
+@virtual
+async def test_those_who_only_look_get_the_same_pages_without_what_needs_a_class_of_the_users() -> None:
+    bench = await Bench(ScriptedMode(Requeue(100.0, private={1, 2}))).open(workers=1)
+    ids = await bench.submit_all("raise", "raise", "raise")
+    await asyncio.sleep(1)
+    for worker in ("w2", "w3"):
+        await bench.group.ready(worker)
+        await asyncio.sleep(1)
+    page = await bench.core.listing(Query(state=JobState.DELAYED), limit=2)
+    rest = await bench.core.listing(Query(state=JobState.DELAYED), page.cursor, limit=2)
+    assert [job.id for job in page.jobs] == ids[:2]
+    assert [job.id for job in rest.jobs] == ids[2:]
+    assert [job.private for job in [*page.jobs, *rest.jobs]] == ["{1, 2}"] * 3
+    assert [job.id for job in (await bench.core.listing(Query(state=JobState.PENDING))).jobs] == []
 
 
 class Lagging(MemoryStore):

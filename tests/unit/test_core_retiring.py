@@ -17,7 +17,7 @@ async def test_retiring_waits_for_the_job_in_hand_and_gives_no_other() -> None:
     bench = await Bench().open(workers=1)
     running, waiting = await bench.submit_all("sleep 5", "ok")
     await asyncio.sleep(1)
-    retiring = asyncio.ensure_future(bench.core.retire(["w1"], shutdown_s=10.0))
+    retiring = asyncio.ensure_future(bench.core.retire(["w1"], "g1", shutdown_s=10.0))
     await asyncio.sleep(1)
     assert await bench.worker_states() == {"w1": WorkerState.DRAINING}
     await retiring
@@ -35,7 +35,7 @@ async def test_a_job_that_does_not_end_in_time_is_redelivered_not_failed() -> No
     job_id = await bench.submit(["hang", "ok"])
     await asyncio.sleep(1)
     begun = now()
-    await bench.core.retire(["w1"], shutdown_s=10.0)
+    await bench.core.retire(["w1"], "g1", shutdown_s=10.0)
     assert now() - begun == pytest.approx(10, abs=0.01)
     assert bench.rig.killed == ["w1"]
     assert mode.asked == []
@@ -51,7 +51,7 @@ async def test_retiring_one_worker_touches_no_job_of_another() -> None:
     job_id = await bench.submit("sleep 100")
     await asyncio.sleep(1)
     (busy,) = {start.worker for start in bench.rig.starts}
-    await bench.core.retire([{"w1": "w2", "w2": "w1"}[busy]], shutdown_s=10.0)
+    await bench.core.retire([{"w1": "w2", "w2": "w1"}[busy]], "g1", shutdown_s=10.0)
     assert now() < 2
     assert (await bench.end(job_id)).state is JobState.DONE
     assert bench.rig.killed == []
@@ -60,7 +60,7 @@ async def test_retiring_one_worker_touches_no_job_of_another() -> None:
 @virtual
 async def test_retiring_idle_and_unknown_workers_returns_at_once() -> None:
     bench = await Bench().open(workers=1)
-    await bench.core.retire(["w1", "nobody"], shutdown_s=10.0)
+    await bench.core.retire(["w1", "nobody"], "g1", shutdown_s=10.0)
     assert now() < 1
     job_id = await bench.submit()
     await asyncio.sleep(10)
@@ -72,7 +72,7 @@ async def test_a_worker_retired_before_it_was_ready_never_gets_a_job() -> None:
     bench = await Bench().open()
     bench.group.set("w1", ready=False)
     bench.group.publish()
-    await bench.core.retire(["w1"], shutdown_s=10.0)
+    await bench.core.retire(["w1"], "g1", shutdown_s=10.0)
     await bench.group.ready("w1")
     await bench.submit()
     await asyncio.sleep(10)
@@ -87,7 +87,7 @@ async def test_a_worker_retired_while_it_is_being_taken_in_never_gets_a_job() ->
             return True
 
     bench = await Bench(rig=SlowProbe()).open(workers=1)
-    await bench.core.retire(["w1"], shutdown_s=10.0)
+    await bench.core.retire(["w1"], "g1", shutdown_s=10.0)
     await bench.submit()
     await asyncio.sleep(10)
     assert bench.started() == []
@@ -97,7 +97,7 @@ async def test_a_worker_retired_while_it_is_being_taken_in_never_gets_a_job() ->
 async def test_a_failed_job_of_a_retiring_worker_meets_the_failure_mode() -> None:
     bench = await Bench(Retry(1)).open(workers=1)
     job_id = await bench.submit(["raise", "ok"])
-    await bench.core.retire(["w1"], shutdown_s=10.0)
+    await bench.core.retire(["w1"], "g1", shutdown_s=10.0)
     assert await bench.state(job_id) is JobState.PENDING
     await bench.replace("w1", by="w2")
     assert (await bench.end(job_id)).attempts == 2

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from honeydew_ray import lifecycle
-from honeydew_ray.decisions import Requeue
+from honeydew_ray.decisions import Decision, Requeue
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.dispatchers.lru import LRU
 from honeydew_ray.errors import PayloadError
+from honeydew_ray.failure import Failure
+from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.failure_modes.retry import Retry
 from honeydew_ray.job import CancelOutcome, JobRecord, JobState
 from honeydew_ray.stores.base import Opened
@@ -211,6 +213,8 @@ async def test_what_was_in_progress_when_the_queue_was_lost_goes_back_in_line() 
     end = await bench.end("held")
     assert (end.state, end.attempts) == (JobState.DONE, 2)
     assert "queue's process ended" in str(end.last_error)
+    status = await bench.core.status()
+    assert (status.succeeded, status.failed) == (1, 1), "the attempt that nobody watched failed, too"
 
 
 @virtual
@@ -246,18 +250,54 @@ async def test_a_success_is_told_once_with_its_times_when_it_is_stored() -> None
     assert job.value() == "slept"
 
 
+class TakesNoNotes(TroubledStore):
+    """Refuses what a failure mode notes, as a store does that cannot pickle it."""
+
+    async def nack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+        if any(job.private is not None for job in jobs):
+            raise PayloadError("the note of the failure mode cannot be pickled")
+        return await super().nack(jobs)
+
+
 @virtual
 async def test_a_note_that_the_store_can_never_take_ends_among_the_dead_with_both_errors() -> None:
-    class Choosy(TroubledStore):
-        async def nack(self, jobs: object) -> object:  # type: ignore[override]
-            if any(job.private is not None for job in jobs):  # type: ignore[attr-defined]
-                raise PayloadError("the note of the failure mode cannot be pickled")
-            return await super().nack(jobs)  # type: ignore[arg-type]
-
-    bench = await Bench(ScriptedMode(Requeue(0.0, private=object())), store=Choosy()).open(workers=1)
+    bench = await Bench(ScriptedMode(Requeue(0.0, private=object())), store=TakesNoNotes()).open(workers=1)
     end = await bench.end(await bench.submit("raise"))
     assert end.state is JobState.ABANDONED
     assert "as scripted" in str(end.last_error)
+    assert "cannot be pickled" in str(end.last_error)
+
+
+@virtual
+async def test_such_a_note_harms_no_other_job_that_failed_in_the_same_moment() -> None:
+    class Noting(FailureMode):
+        def decide(self, job: JobRecord, failure: Failure) -> Decision:
+            return Requeue(0.0, private=object() if job.id == "noted" else None)
+
+    store = TakesNoNotes()
+    bench = await Bench(Noting(), store=store, rig=Rig(latency_s=0.5)).open(workers=2)
+    await bench.core.enqueue([bench.job(["raise", "ok"], id=job_id) for job_id in ("other", "noted")])
+    await asyncio.sleep(0.1)
+    store.wait_s = 2.0
+    await bench.submit("ok")  # while the store is busy with this, both fail
+    store.wait_s = 0.0
+    assert (await bench.end("noted")).state is JobState.ABANDONED
+    await bench.group.ready("w3")
+    assert (await bench.end("other", within_s=10)).state is JobState.DONE
+
+
+@virtual
+async def test_such_a_note_about_a_job_that_nobody_watched_is_not_tried_for_ever_either() -> None:
+    class Reopened(TakesNoNotes):
+        async def open(self, queue: str) -> Opened:
+            opened = await super().open(queue)
+            await self.enqueue([lifecycle.enqueued(Bench().job(id="held"), queue, 0.0)])
+            return Opened(opened.incarnation, False, (await self.reserve(1, 0.0)).jobs)
+
+    bench = await Bench(ScriptedMode(Requeue(0.0, private=object())), store=Reopened(), max_redeliveries=0).open()
+    end = await bench.end("held", within_s=10)
+    assert end.state is JobState.ABANDONED
+    assert "queue's process ended" in str(end.last_error)
     assert "cannot be pickled" in str(end.last_error)
 
 
@@ -272,6 +312,22 @@ async def test_a_job_called_off_is_cancelled_though_a_store_that_failed_had_put_
     cancelled = asyncio.ensure_future(bench.core.floor.call_off(bench.core.floor.monitors[job_id]))
     assert (await cancelled).state is JobState.CANCELLED
     assert await bench.held(job_id) is None
+
+
+@virtual
+async def test_a_job_called_off_as_it_is_back_in_line_makes_room_for_those_at_the_door() -> None:
+    store = TroubledStore()
+    bench = await Bench(Retry(3), store=store, max_pending=1).open(workers=1)
+    store.failing_late["nack"] = 1
+    job_id = await bench.submit("raise")
+    await asyncio.sleep(0.1)  # it is in line, and the queue does not know
+    bench.core.floor.shut = True
+    waiting = asyncio.ensure_future(bench.core.enqueue([bench.job("ok")], patience_s=60))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await bench.core.floor.call_off(bench.core.floor.monitors[job_id])
+    await waiting
+    assert now() < 3
 
 
 @virtual

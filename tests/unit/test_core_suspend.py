@@ -164,6 +164,16 @@ async def test_a_drain_of_an_empty_queue_returns_though_the_dead_list_is_not_emp
 
 
 @virtual
+async def test_a_drain_ends_at_once_when_the_only_job_is_cancelled() -> None:
+    bench = await Bench().open()
+    job = await bench.submit(delay_s=1000)
+    drained = asyncio.ensure_future(bench.core.drain())
+    await asyncio.sleep(1)
+    await bench.core.cancel(job)
+    await asyncio.wait_for(drained, TICK)
+
+
+@virtual
 async def test_a_drain_ends_when_the_last_job_is_cancelled_or_moved() -> None:
     bench = await Bench().open()
     await Bench(name="other", rig=bench.rig).open()
@@ -231,10 +241,11 @@ async def test_a_closed_queue_issues_nothing_and_touches_the_store_no_more() -> 
     waiting = asyncio.ensure_future(bench.collect(patience_s=1000))
     await asyncio.sleep(1)
     await bench.core.close()
-    assert await waiting == []
+    assert await asyncio.wait_for(waiting, TICK) == [], "who waits is let go"
     assert store.closed == 1
     calls = store.calls.copy()
     bench.group.publish()
+    await bench.core.resume()
     await asyncio.sleep(100)
     assert bench.started() == []
     assert store.calls == calls

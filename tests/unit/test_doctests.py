@@ -10,7 +10,7 @@ import pytest
 
 import honeydew_ray
 
-ON_A_CLUSTER = {"honeydew_ray.queue", "honeydew_ray.job_handle", "honeydew_ray.workers"}
+ON_A_CLUSTER = {"honeydew_ray.queue", "honeydew_ray.submitter", "honeydew_ray.job_handle", "honeydew_ray.worker_groups"}
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(honeydew_ray.__path__, "honeydew_ray.")
     if module.name not in ON_A_CLUSTER and not module.name.startswith(("honeydew_ray.actors", "honeydew_ray.testing", "honeydew_ray.demo"))

@@ -63,6 +63,22 @@ async def test_the_first_event_is_the_queue_itself_and_numbers_have_no_gaps() ->
 
 
 @virtual
+async def test_progress_is_told_of_the_attempt_that_runs_and_of_no_other() -> None:
+    bench = await Bench().open(workers=1)
+    job_id = await bench.submit("sleep 2")
+    await asyncio.sleep(1)
+    token = bench.core.floor.monitors[job_id].token
+    bench.core.progressed(job_id, token.attempt, token.incarnation, "half")
+    bench.core.progressed(job_id, token.attempt + 1, token.incarnation, "of an attempt to come")
+    bench.core.progressed(job_id, token.attempt, "another", "of another life of the queue")
+    bench.core.progressed("nobody", token.attempt, token.incarnation, "of a job that is not here")
+    await bench.end(job_id)
+    bench.core.progressed(job_id, token.attempt, token.incarnation, "too late")
+    progress = [event for event in told(bench) if event.kind is EventKind.PROGRESSED]
+    assert [(event.job_id, event.attempt, event.worker, event.progress) for event in progress] == [(job_id, 1, "w1", "half")]
+
+
+@virtual
 async def test_a_job_that_fails_and_is_tried_again() -> None:
     bench = await Bench(Retry(times=1, delay_s=5)).open(workers=1)
     job_id = await bench.submit(["raise", "ok"])
@@ -159,7 +175,7 @@ async def test_a_running_job_that_is_cancelled_and_one_that_is_taken_back() -> N
 @virtual
 async def test_workers_that_are_stopped_did_not_die() -> None:
     bench = await Bench().open(workers=2)
-    await bench.core.retire(["w1", "w2"], 1.0)
+    await bench.core.retire(["w1", "w2"], "g1", 1.0)
     bench.core.workforce.remove_group("default")
     assert kinds(told(bench))[-2:] == ["worker_stopped", "worker_stopped"]
 
@@ -179,7 +195,7 @@ async def test_a_worker_that_fell_silent_and_was_killed_died() -> None:
     await asyncio.sleep(1)
     worker = told(bench, job_id)[-1].worker
     assert worker is not None
-    assert await bench.core.fence(worker)
+    assert await bench.core.fence(worker, "g1")
     await asyncio.sleep(1)
     assert kinds(told(bench, job_id)) == ["enqueued", "started", "worker_died", "redelivered", "started", "succeeded"]
 
@@ -277,6 +293,13 @@ async def test_a_reader_waits_without_cost_and_is_woken_once_for_many() -> None:
     log.close()
     assert not await waiting
     assert not await log.wait("one", 11, 100.0)
+
+
+@virtual
+async def test_a_queue_keeps_as_many_as_it_was_told() -> None:
+    bench = await Bench(events_kept=3).open()
+    await bench.submit_all(*["ok"] * 5)
+    assert len(told(bench)) == 3
 
 
 @virtual

@@ -160,7 +160,8 @@ class TestRetry:
         ],
     )
     def test_bad_arguments_are_refused_where_they_are_written(self, arguments, error):
-        with pytest.raises(error, match=r"Retry: \w+ was .*expected .*; for example "):
+        [*_, name] = arguments
+        with pytest.raises(error, match=rf"^Retry: {name} was .*expected .*; for example {name}="):
             Retry(**arguments)
 
 
@@ -227,8 +228,12 @@ class TestExponentialRetry:
         ],
     )
     def test_bad_arguments_are_refused_where_they_are_written(self, arguments, error):
-        with pytest.raises(error, match=r"ExponentialRetry: \w+ was .*expected .*; for example "):
+        [*_, name] = arguments
+        with pytest.raises(error, match=rf"^ExponentialRetry: {name} was .*expected .*; for example {name}="):
             ExponentialRetry(**arguments)
+
+    def test_a_note_of_another_mode_stays_with_the_job(self):
+        assert ExponentialRetry(3).decide(make_job(private="a note"), FAILURE).private == "a note"
 
     def test_times_must_be_given(self):
         with pytest.raises(TypeError, match="times"):

@@ -81,7 +81,7 @@ def test_time_passes_only_when_it_is_told_to_or_waited_for(inline: Inline, queue
     assert inline.now - began == pytest.approx(60.1, abs=0.01)
     queue.options(delay_s=3600).submit("next").result()
     assert inline.now - began == pytest.approx(3660.1, abs=0.01)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"has not ended within 5 s$"):
         queue.options(delay_s=3600).submit("next").result(timeout=5)
     assert inline.now - began == pytest.approx(3665.1, abs=0.01)
 
@@ -197,6 +197,51 @@ def test_bad_arguments_are_refused_as_on_ray(inline: Inline, queue: InlineQueue)
         inline.start_workers("other", Clerk, rebuild="sometimes")
     with pytest.raises(ValueError, match="seconds was -1"):
         queue.advance(-1)
+
+
+@pytest.mark.parametrize(("options", "error", "text"), [
+    ({"failure_mod": honeydew.Retry(times=1)}, TypeError, "failure_mod"),
+    ({"dispatcher": honeydew.LRU}, TypeError, "an instance of Dispatcher, not the class"),
+    ({"store": "jobs.db"}, TypeError, "expected an instance of Store"),
+    ({"subscribers": [print]}, TypeError, "expected an instance of Subscriber"),
+    ({"suspended": "no"}, TypeError, "suspended was 'no'"),
+    ({"node_loss": "forgive"}, ValueError, 'expected "redeliver" or "fail"'),
+    ({"ray_options": {"max_restarts": 0}}, ValueError, "which Honeydew sets itself"),
+])
+def test_bad_arguments_of_a_queue_are_refused_as_on_ray(inline: Inline, options: dict[str, Any], error: type[Exception], text: str) -> None:
+    for start_queue in (inline.start_queue, honeydew.start_queue):  # the latter without Ray: it must not come to connecting
+        with pytest.raises(error, match=text):
+            start_queue("other", **options)
+
+
+@pytest.mark.parametrize("option", ["init_retry_s", "init_timeout_s", "shutdown_s", "probe_timeout_s", "idle_timeout_s"])
+def test_bad_times_of_workers_are_refused_before_anything_is_started(inline: Inline, option: str) -> None:
+    for start_workers in (inline.start_workers, honeydew.start_workers):
+        with pytest.raises(ValueError, match=f"start_workers: {option} was -1"):
+            start_workers("q", **{option: -1})
+
+
+class Counted(honeydew.MemoryStore):
+    """A store that tells how many jobs it holds, none at first: so it is false."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Choosy(honeydew.LRU):
+    def __len__(self) -> int:
+        return 0
+
+    def check_out(self, job: honeydew.JobRecord) -> honeydew.WorkerRef | None:
+        return None
+
+
+def test_plug_ins_that_have_a_length_are_not_replaced_by_the_default(inline: Inline) -> None:
+    queue = inline.start_queue("other", store=Counted(), dispatcher=Choosy())
+    queue.start_workers(Clerk)
+    queue.submit("greet", "you")
+    assert queue.status().store == "Counted"
+    assert queue.run() == 0
 
 
 def test_texts_full_of_markup_and_control_characters(queue: InlineQueue) -> None:

@@ -46,7 +46,8 @@ def test_a_step_is_allowed_or_refused(step, state):
     if state in allowed:
         assert take(job).state is after
     else:
-        with pytest.raises(InvalidTransition, match=rf"job a is {state} and cannot be {step.split()[0]}: that takes a job that is \w+"):
+        refusal = f"cannot be {step.split()[0]}: that takes a job that is {' or '.join(sorted(allowed))}$"
+        with pytest.raises(InvalidTransition, match=f"job a is {state} and {refusal}"):
             take(job)
     assert job == make_job("a", state=state, due_at=NOW), "a step makes a new record and leaves the old one"
 

@@ -115,6 +115,22 @@ async def test_an_order_to_kill_is_told_apart_from_a_death_and_costs_the_worker(
         assert isinstance(verdict, Failed)
         assert verdict.failure.kind == "timeout"
         assert verdict.failure.message.endswith("7 s, and its worker was killed")
+        assert verdict.failure.signal == 9
+
+
+@pytest.mark.parametrize(
+    ("order", "kind", "class_name"),
+    [(Order.TIMEOUT, "timeout", "TimeoutError"), (Order.DRAIN, "exit", "WorkerStopped"), (Order.FENCE, "unresponsive", "WorkerSilent")],
+)
+@virtual
+async def test_a_job_that_was_ended_says_by_what(order: Order, kind: str, class_name: str) -> None:
+    watch = monitor(OneReport(Returned(None), 100.0, Died(DEAD)), timeout_s=7)
+    running = asyncio.ensure_future(watch.watch())
+    await asyncio.sleep(1)
+    watch.end(order)
+    verdict, _ = await running
+    assert isinstance(verdict, (Failed, Interrupted))
+    assert (verdict.failure.kind, verdict.failure.class_name) == (kind, class_name)
 
 
 def expected(order: Order, upon_kill: Report) -> type:
@@ -221,10 +237,19 @@ async def test_a_job_among_others_that_stops_in_time_leaves_them_their_worker() 
     assert isinstance(verdict, Failed)
     assert (verdict.failure.kind, verdict.failure.attempt, verdict.failure.node) == ("timeout", 1, "n1")
     assert verdict.failure.message.endswith("7 s, and was stopped")
+    assert verdict.failure.signal is None, "its worker lives"
     assert watch.fate(Stopped()) is WorkerFate.FREE
     watch.conclude(watch.job)
     await asyncio.sleep(2 * MERCY_S)
     assert (transport.kills, watch.killed) == (0, False)
+
+
+def test_a_job_that_an_earlier_process_of_the_queue_had_stopped_did_not_fail() -> None:
+    watch = JobMonitor(claimed(), WORKER, Crowd(True), resumed=Token("a", 1, "i.0"))  # type: ignore[arg-type]
+    verdict = watch.answer(Stopped())
+    assert isinstance(verdict, Interrupted)
+    assert (verdict.failure.class_name, verdict.failure.attempt, verdict.failure.node) == ("QueueRestarted", 1, "n1")
+    assert watch.fate(Stopped()) is WorkerFate.FREE
 
 
 @virtual
@@ -236,6 +261,27 @@ async def test_a_job_among_others_that_answers_late_but_before_its_end_is_settle
     assert watch.answer(Returned(None)) == Succeeded(None)
     await asyncio.sleep(2 * MERCY_S)
     assert transport.kills == 0
+
+
+@pytest.mark.parametrize("order", [Order.DRAIN, Order.FENCE])
+@virtual
+async def test_a_worker_that_hangs_as_it_is_asked_to_stop_a_job_is_killed_once_it_is_to_go(order: Order) -> None:
+    class Hangs(Crowd):
+        async def stop(self, worker: WorkerRef, token: Token) -> bool:
+            return await asyncio.Event().wait()
+
+    transport = Hangs(can_stop=True)
+    watch = one_of_several(transport)
+    watch.end(Order.TIMEOUT)
+    await asyncio.sleep(2 * MERCY_S)
+    watch.end(Order.CANCEL)
+    assert (transport.kills, watch.killed) == (0, False), "it may compute"
+    watch.end(order)
+    watch.end(order)
+    assert (transport.kills, watch.killed) == (1, True)
+    verdict = watch.answer(Lost(Failure("unresponsive", "WorkerUnavailable", "gone")))
+    assert isinstance(verdict, Failed)
+    assert verdict.failure.kind == "timeout", "the first order counts"
 
 
 @virtual

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from honeydew_ray.errors import PayloadError
-from honeydew_ray.payload import LARGE_BUFFER_BYTES, Payload, dumps, loads
+from honeydew_ray.payload import LARGE_BUFFER_BYTES, Payload, dumps, dumps_whole, loads
 
 
 class Kept:
@@ -34,6 +34,11 @@ def test_a_value_arrives_as_it_was_sent(value):
 def test_a_function_without_a_module_arrives():
     data, _ = dumps(lambda x: x + 1, "the function")
     assert loads(data)(1) == 2
+
+
+def test_a_function_without_a_module_keeps_the_name_of_its_file_for_tracebacks():
+    for data in (dumps(lambda: None, "the function")[0], dumps_whole(lambda: None, "the function")):
+        assert loads(data).__code__.co_filename == __file__
 
 
 def test_a_small_array_travels_in_the_pickle_and_arrives_writable():

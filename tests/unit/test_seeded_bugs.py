@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.seeded_bugs.bugs import BUGS, Bug
+from tests.seeded_bugs.bugs import BUGS, HAMMERED, Bug
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+ALL = {bug.name: bug for bug in [*BUGS, *(hammered.bug for hammered in HAMMERED)]}
+
+
+@pytest.mark.parametrize("bug", ALL.values(), ids=ALL)
 def test_a_seeded_bug_can_be_planted(bug: Bug, tmp_path: Path) -> None:
     copy = tmp_path / bug.file
     copy.parent.mkdir(parents=True)

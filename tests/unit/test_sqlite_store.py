@@ -46,6 +46,11 @@ def drive(path: Path, **options: Any) -> StoreDriver:
 # -- the file
 
 
+def test_a_tilde_is_the_home_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert str(tmp_path / "jobs.db") in repr(SQLiteStore("~/jobs.db"))
+
+
 def test_the_file_and_its_directory_are_private(path: Path) -> None:
     with drive(path):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

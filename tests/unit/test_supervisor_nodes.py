@@ -192,6 +192,19 @@ def test_a_daemon_of_a_node_that_drains_is_not_replaced() -> None:
     assert ids(supervisor.saw_nodes([node("n1"), node("n2")], 1.0)) == ["0.3"], "the drain was called off"
 
 
+def test_a_worker_that_an_earlier_process_of_the_group_was_to_end_is_let_go_and_replaced() -> None:
+    supervisor = group(Plan(1, 1), node("n1"))
+    supervisor.adopted(0, "0.old")
+    supervisor.start()
+    assert supervisor.stranded("0.old") == supervisor.stranded("0.other") == [], "it has yet to say that it is there"
+    up(supervisor, "0.old")
+    assert supervisor.stranded("0.old") == [Retire("0.old", math.inf), Spawn("1.1")]
+    assert supervisor.stranded("0.old") == [], "once is enough"
+    up(supervisor, "1.1")
+    supervisor.stopping()
+    assert supervisor.stranded("1.1") == []
+
+
 def test_workers_that_drain_are_among_those_that_a_stop_ends() -> None:
     supervisor = group(Plan(1, 1), node("n1"))
     supervisor.start()

@@ -19,7 +19,7 @@ from honeydew_ray.events import Event, EventKind
 from honeydew_ray.failure import Failure
 from honeydew_ray.failure_modes.move import Move
 from honeydew_ray.failure_modes.retry import Retry
-from honeydew_ray.timeline import Timeline, timeline
+from honeydew_ray.timelines import Timeline, timeline
 from tests.unit.harness import Bench, virtual
 
 HOSTILE = "<script>$x^{2$\x1b[31m\x00\n\u202e\N{PILE OF POO}"
@@ -235,4 +235,4 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.M
 
 
 def test_what_the_docstrings_show_is_true() -> None:
-    assert tuple(doctest.testmod(sys.modules["honeydew_ray.timeline"])[:2]) == (0, 5)
+    assert tuple(doctest.testmod(sys.modules["honeydew_ray.timelines"])[:2]) == (0, 5)

@@ -144,20 +144,46 @@ async def test_a_worker_that_is_gone_does_not_come_back_while_its_roster_still_h
     assert force.available() == 0
     assert [status.state for status in force.statuses()] == [WorkerState.IDLE], "as its group sees it"
     force.update(roster(3))
-    assert force._barred == set(), "the memory of the dead does not grow"
+    assert not force._barred, "the memory of the dead does not grow"
 
 
 @virtual
 async def test_a_retired_worker_is_draining_and_not_free_again() -> None:
     force = workforce("a", "b")
     monitor = give(force)
-    assert force.retire(["a", "b", "c"]) == [monitor]
+    assert force.retire(["a", "b", "c"], "g1") == [monitor]
     assert [status.state for status in force.statuses()] == [WorkerState.DRAINING] * 2
     force.finished(monitor)
     assert force.available() == 0
     assert names(force.update(roster(2, view("a"), view("b"), view("c")))) == []
     force.update(roster(3))
     assert force.statuses() == []
+
+
+@virtual
+async def test_a_worker_that_an_earlier_process_of_its_group_was_to_end_is_told_to_the_next_one() -> None:
+    force = workforce("a", "b", "c")
+    force.retire(["a", "new"], "g1")
+    assert force.dismiss(["b"], "g1") == ["b"]
+    assert await force.spoilt("default", (), 1.0) == [], "who asked for it ends them"
+    told = asyncio.ensure_future(force.spoilt("default", (), 60.0))
+    await asyncio.sleep(1)
+    force.update(roster(1, view("a", ready=False), view("b", epoch=3), view("c"), incarnation="g2"))
+    leaves = Spoilt("b", 3, leaves=True)
+    assert (await told, now()) == ([leaves], 2.0)
+    assert await force.spoilt("default", [leaves], 1.0) == []
+    force.update(roster(2, view("a"), view("b", epoch=3), view("c"), view("new"), incarnation="g2"))
+    assert await force.spoilt("default", [leaves], 1.0) == [Spoilt("a", 1, leaves=True), Spoilt("new", 1, leaves=True)]
+    force.retire(["a", "b", "new"], "g2")
+    assert await force.spoilt("default", (), 1.0) == [], "the new process lets them go"
+    force.update(roster(1, view("c"), view("new"), incarnation="g3"))
+    assert await force.spoilt("default", (), 1.0) == [Spoilt("new", 1, leaves=True)]
+    assert force.available() == 1
+    told = asyncio.ensure_future(force.spoilt("default", [Spoilt("new", 1, leaves=True)], 60.0))
+    before = now()
+    await asyncio.sleep(1)
+    force.retire(["c"], "g2")  # on its way for so long that the queue has heard of the next process before
+    assert (await told, now() - before) == ([Spoilt("c", 1, leaves=True)], 1.0)
 
 
 @virtual
@@ -216,8 +242,18 @@ async def test_who_waits_for_a_change_hears_of_it() -> None:
     changed = asyncio.ensure_future(force.change())
     await asyncio.sleep(1)
     assert not changed.done()
-    force.retire(["a"])
+    force.retire(["a"], "g1")
     await asyncio.wait_for(changed, 1)
+
+
+@virtual
+async def test_the_memory_of_workers_that_nobody_told_of_ends_with_their_group() -> None:
+    force = workforce("a")
+    force.retire(["late", "never seen"], "g1")
+    force.update(roster(1, view("a"), incarnation="g2"))
+    force.retire(["later"], "g2")
+    force.remove_group("default")
+    assert not force._barred
 
 
 class Raising(LRU):

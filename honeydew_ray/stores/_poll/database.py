@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from honeydew_ray.arguments import refuse, refuse_type
+from honeydew_ray.arguments import refuse
 from honeydew_ray.errors import StoreError, StoreUnreachable
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Database:
     def __repr__(self) -> str:
         if isinstance(self._source, sa.URL):
             return repr(self._source.render_as_string(hide_password=True))
-        return getattr(self._source, "__qualname__", repr(self._source))
+        return getattr(self._source, "__qualname__", f"<{type(self._source).__qualname__}>")  # a partial would show the URL it holds
 
     def __getstate__(self) -> EngineSource:
         return self._source
@@ -136,8 +136,8 @@ def _expect_source(source: object) -> Any:
     if callable(source):
         return source
     if not isinstance(source, (str, sa.URL)):
-        raise refuse_type("PollStore", "url_or_engine_factory", _safe(source), "the URL of a database, or a function that makes an Engine",
-                          _EXAMPLE)
+        expected = "the URL of a database, or a function that makes an Engine"
+        raise TypeError(f"PollStore: url_or_engine_factory was {_safe(source)}, expected {expected}; for example {_EXAMPLE}")
     try:
         url = sa.make_url(source)
         backend = url.get_backend_name()
@@ -152,5 +152,8 @@ def _expect_source(source: object) -> Any:
     return url
 
 
-def _safe(source: object) -> object:
-    return source if not isinstance(source, sa.Engine) else "an Engine, which cannot be sent to the queue's process"
+def _safe(source: object) -> str:
+    """What was given, without what may be a password in it."""
+    if isinstance(source, sa.Engine):
+        return "an Engine, which cannot be sent to the queue's process"
+    return f"<an object of type {type(source).__qualname__}>"

@@ -12,6 +12,7 @@ from honeydew_ray.arguments import refuse, refuse_type
 from honeydew_ray.errors import StoreError
 from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.payload import HeldBuffer, Payload, dumps_call
+from honeydew_ray.stores import _expressions
 from honeydew_ray.stores._poll.columns import (
     ABANDONED,
     index_name,
@@ -37,6 +38,18 @@ def expect_table(table: object) -> sa.Table:
         raise refuse("PollStore", "table", given.name, "a table with a primary key, which names a job", "PollStore(url, Photo)")
     columns: list[Any] = [sa.Column(column.name, column.type, primary_key=column.primary_key) for column in given.columns]
     return sa.Table(given.name, sa.MetaData(), *columns, schema=given.schema)
+
+
+def expect_condition(run_if: object, table: sa.Table) -> Any:
+    """A condition over this table that can be sent to another process; None if none was given."""
+    if run_if is None:
+        return None
+    if not _expressions.is_expression(run_if):
+        raise refuse_type("PollStore", "run_if", run_if, "an expression of SQLAlchemy, or text() for SQL of your own",
+                          'run_if=Photo.size > 0, or run_if=text("size > 0")')
+    condition = _expressions.plain(run_if)
+    _expressions.bound(condition, table)  # a column that is not there is refused here
+    return condition
 
 
 def with_queue_columns(table: sa.Table, queue: str) -> sa.Table:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,39 @@ def test_a_job_that_outlasts_the_drain_is_redelivered_before_its_node_goes(nodes
     assert job.result(timeout=30) == "elsewhere"
     assert job.attempts == 2
     assert homes(queue) == {joined: 1}
+
+
+def test_a_queue_whose_node_is_taken_back_is_away_and_not_gone(nodes: Machines, start: Start, tmp_path: Path,
+                                                                             new_signal: NewSignal) -> None:
+    leaving = nodes.add("c", home=1)
+    store = honeydew.SQLiteStore(tmp_path / "shared.db")
+    queue = start(store=store, ray_options={"resources": {"home": 0.001}, "scheduling_strategy": "DEFAULT"})
+    queue.start_workers(Crew, num=1, nodes=[nodes.zones["a"]])
+    started, finish = new_signal(), new_signal()
+    running = queue.submit("hold", started, finish)
+    started.wait()
+    first = queue.status().pid
+    jobs: list[honeydew.Job[Any]] = []
+    away = threading.Event()
+
+    def produce() -> None:
+        while not away.is_set():
+            jobs.append(queue.submit("add", len(jobs)))
+
+    with ThreadPoolExecutor() as threads:
+        producing = threads.submit(produce)
+        try:
+            nodes.add("d", home=1)
+            nodes.drain(leaving, within_s=1)
+            time.sleep(1)  # Ray calls its actors preempted from here on
+            nodes.lose(leaving).join()
+            until(lambda: queue.status().pid != first)
+        finally:
+            away.set()
+        producing.result()
+    finish.send("through it all")
+    assert running.result(timeout=60) == "through it all"
+    assert [job.result(timeout=60) for job in jobs] == list(range(len(jobs)))
 
 
 @pytest.mark.timeout(200)

@@ -29,11 +29,11 @@ def test_a_node_that_is_cut_off(tmp_path: Path) -> None:
     if reason:
         pytest.skip(reason)
     finished = run_script("-m", "tests.cluster.nodes.partition", tmp_path, timeout_s=180)
-    assert finished.code == 0, finished
+    assert finished.code == 0, str(finished)
     said = ("after a moment", "the cut-off", "cut off", "afterwards")
     assert [line for line in finished.output.splitlines() if line.startswith(said)] == [
         "after a moment: far 1",
         "the cut-off worker still runs: True",
         "cut off: head 2 node_lost",
         "afterwards: head 2 0 0 0",
-    ], finished
+    ], str(finished)

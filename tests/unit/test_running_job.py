@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from honeydew_ray.progress import MAX_CHARS, NotInJob, ProgressSender, RunningJob, current_worker, progress, set_running
+from honeydew_ray.running_job import MAX_CHARS, NotInJob, ProgressSender, RunningJob, current_worker, progress, set_running
 
 
 class FakeTimer:

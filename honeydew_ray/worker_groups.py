@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-from honeydew_ray import payload
-from honeydew_ray.actors import cluster, names, worker_group
+from honeydew_ray.actors import cluster, groups, names
 from honeydew_ray.actors.cluster import NameTaken
-from honeydew_ray.actors.runner import has_async_methods
 from honeydew_ray.actors.worker_actor import WorkerSpec
 from honeydew_ray.actors.worker_group import GroupSpec
-from honeydew_ray.arguments import expect_count, expect_name, expect_seconds, refuse, refuse_type
+from honeydew_ray.arguments import expect_flag, expect_name, expect_seconds
 from honeydew_ray.errors import WorkersAlreadyStarted, WorkersNotFound
 from honeydew_ray.plan_arguments import plan_of
-
-_RESERVED_OPTIONS = frozenset({
-    "name", "namespace", "lifetime", "get_if_exists", "max_restarts", "max_task_retries", "max_concurrency",
-    "concurrency_groups", "num_returns", "enable_task_events",
-})
+from honeydew_ray.ray_options import options_of
+from honeydew_ray.worker_arguments import conduct_of
 
 
 def start_workers(
@@ -88,21 +82,11 @@ def start_workers(
     """
     expect_name("start_workers", "name", name)
     expect_name("start_workers", "group", group)
-    _check_class(cls, args, kwargs)
-    if rebuild not in ("always", "never", None):
-        raise refuse("start_workers", "rebuild", rebuild, '"always" or "never"', 'rebuild="never"')
-    if prefetch not in (1, "auto"):
-        raise refuse("start_workers", "prefetch", prefetch, '1 or "auto"', 'prefetch="auto"')
-    expect_count("start_workers", "concurrency", concurrency, least=1)
-    if not isinstance(replace, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise refuse("start_workers", "replace", replace, "True or False", "replace=True")
-    if prefetch == "auto" and concurrency > 1:
-        expected = "1 with a concurrency above 1, as jobs that run at once are sent one by one"
-        raise refuse("start_workers", "prefetch", prefetch, expected, "concurrency=1")
-    options = _check_options(ray_options)
-    state = None if cls is None else payload.dumps_whole((cls, args, kwargs), f"the worker class {cls.__name__} or its arguments")
-    seconds = expect_seconds("start_workers", "idle_timeout_s", idle_timeout_s)
-    plan = plan_of(num, num_per_node, nodes, options, seconds)
+    conduct = conduct_of(cls, args, kwargs, rebuild=rebuild, prefetch=prefetch, concurrency=concurrency, init_retry_s=init_retry_s,
+                         init_timeout_s=init_timeout_s, shutdown_s=shutdown_s, probe_timeout_s=probe_timeout_s)
+    expect_flag("start_workers", "replace", replace)
+    options = options_of("start_workers", ray_options)
+    plan = plan_of(num, num_per_node, nodes, options, expect_seconds("start_workers", "idle_timeout_s", idle_timeout_s))
     if plan.labels:
         options["label_selector"] = dict(plan.labels)
     cluster.connect()
@@ -110,26 +94,16 @@ def start_workers(
         free = cluster.free_cpus()
         plan = dataclasses.replace(plan, least=free, most=free)
     spec = GroupSpec(
-        queue=name,
-        group=group,
-        plan=plan,
-        worker=WorkerSpec(name, state, rebuild or ("always" if concurrency == 1 else "never"), concurrency,
-                          on_loop=concurrency > 1 or has_async_methods(cls)),
-        class_name=None if cls is None else cls.__qualname__,
-        methods=_methods(cls),
-        init_retry_s=expect_seconds("start_workers", "init_retry_s", init_retry_s),
-        init_timeout_s=expect_seconds("start_workers", "init_timeout_s", init_timeout_s, positive=True),
-        shutdown_s=expect_seconds("start_workers", "shutdown_s", shutdown_s),
-        probe_timeout_s=expect_seconds("start_workers", "probe_timeout_s", probe_timeout_s, positive=True),
-        ray_options=options,
-        prefetch=prefetch == "auto",
+        queue=name, group=group, plan=plan, worker=WorkerSpec(name, conduct.state, conduct.rebuild, concurrency, conduct.on_loop),
+        class_name=conduct.class_name, methods=conduct.methods, init_retry_s=conduct.init_retry_s, init_timeout_s=conduct.init_timeout_s,
+        shutdown_s=conduct.shutdown_s, probe_timeout_s=conduct.probe_timeout_s, ray_options=options, prefetch=conduct.prefetch,
     )
-    worker_group.start(_create(spec, replace))
+    groups.start(_create(spec, replace))
 
 
 def _create(spec: GroupSpec, replace: bool) -> Any:
     try:
-        return worker_group.create(spec)
+        return groups.create(spec)
     except NameTaken:  # known only after everything else about the new group was found to be in order
         if replace:
             with contextlib.suppress(WorkersNotFound):  # it stopped meanwhile
@@ -149,7 +123,7 @@ def stop_workers(name: str, group: str = "default") -> None:
     expect_name("stop_workers", "name", name)
     expect_name("stop_workers", "group", group)
     cluster.connect()
-    worker_group.stop(cluster.find_group(name, group), name, group)
+    groups.stop(cluster.find_group(name, group), name, group)
 
 
 def workers() -> list[str]:
@@ -160,38 +134,3 @@ def workers() -> list[str]:
     """
     cluster.connect()
     return sorted({queue for queue, _ in names.groups_among(cluster.actor_names())})
-
-
-def _check_class(cls: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if cls is None:
-        if args or kwargs:
-            raise TypeError(f"start_workers: arguments {args or kwargs!r} were given, but no class to give them to")
-        return
-    if not isinstance(cls, type):
-        expected = "a class (not an instance: each worker makes its own)"
-        raise refuse_type("start_workers", "cls", cls, expected, "start_workers(Classifier, weights)")
-    try:
-        signature = inspect.signature(cls)
-    except ValueError:  # some classes written in C do not tell
-        return
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise TypeError(f"start_workers: the arguments do not fit {cls.__qualname__}{signature}: {error}") from None
-
-
-def _check_options(ray_options: Mapping[str, Any] | None) -> dict[str, Any]:
-    options = dict(ray_options or {})
-    taken = sorted(_RESERVED_OPTIONS & options.keys())
-    if taken:
-        expected = f"none of {', '.join(taken)}, which Honeydew sets itself"
-        raise refuse("start_workers", "ray_options", options, expected, 'ray_options={"num_gpus": 1}')
-    return options
-
-
-def _methods(cls: type[Any] | None) -> frozenset[str] | None:
-    if cls is None:
-        return frozenset()
-    if hasattr(cls, "__getattr__"):
-        return None  # it may answer to any name
-    return frozenset(name for name in dir(cls) if callable(getattr(cls, name, None)))

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 from honeydew_ray.arguments import refuse_type
-from honeydew_ray.errors import EnqueueUncertain, JobCancelled, JobFailed, PayloadError, QueueNotFound
+from honeydew_ray.errors import EnqueueUncertain, JobCancelled, JobFailed, PayloadError, QueueNotFound, WorkerTraceback
 from honeydew_ray.job import CancelOutcome
 from honeydew_ray.job_handle import Job
-from honeydew_ray.queue import Submitter
 from honeydew_ray.shipper import Packed, Shipper
+from honeydew_ray.submitter import Submitter
 from honeydew_ray.task import task_of
 
 P = ParamSpec("P")
@@ -72,7 +72,8 @@ class JobFuture(concurrent.futures.Future[T]):
         except JobCancelled:
             self.call_off()
         except JobFailed as failed:
-            self.fail(failed if failed.__cause__ is None else failed.__cause__)
+            cause = failed.__cause__
+            self.fail(failed if cause is None or isinstance(cause, WorkerTraceback) else cause)
         except BaseException as error:  # the queue is lost, or the value does not unpickle here
             self.fail(error)
         else:

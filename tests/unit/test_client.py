@@ -1,0 +1,76 @@
+"""What a client's process knows of jobs, without a queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from honeydew_ray import queue as queue_module
+from honeydew_ray.actors import client as client_module
+from honeydew_ray.actors.client import QueueClient
+from honeydew_ray.errors import JobNotFound, QueueLost, WorkersNotFound
+from honeydew_ray.protocol import QueueInfo
+
+
+class Client(QueueClient):
+    """Of a queue that knows the jobs ``known``."""
+
+    def __init__(self, *known: str) -> None:
+        super().__init__("photos", None, QueueInfo("first", durable=False))
+        self._jobs = known
+
+    def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
+        assert method == "expect"
+        return [job_id for job_id in args[0] if job_id not in self._jobs]
+
+    def _start_polling(self) -> None: ...
+
+
+def test_a_job_that_another_thread_waits_for_and_that_never_arrived_is_not_found() -> None:
+    client = Client("there")
+    never = client.expect("never"), client.expect("there")  # held by those who submit them, or ask for them at this moment
+    with pytest.raises(JobNotFound, match="does not know job never"):
+        client.follow("never")
+    with pytest.raises(JobNotFound, match="such as never"):
+        client.follow_all(["there", "never"])
+    assert client.follow("there") is never[1]
+    assert client.follow_all(["there"]) == [never[1]]
+
+
+def test_who_waits_by_a_callback_hears_that_the_connection_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client("job")
+    waiter = client.follow("job")
+    told: list[bool] = []
+    client.when_settled(waiter, lambda: told.append(True))
+    monkeypatch.setattr(client_module, "_LOOK_S", 0.01)
+    monkeypatch.setattr(client_module.ray, "is_initialized", lambda: False, raising=False)
+    assert client.wait(waiter, 10.0)
+    assert isinstance(waiter.lost, QueueLost)
+    assert told == [True]
+
+
+def test_a_wait_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client("job")
+    monkeypatch.setattr(client_module.ray, "is_initialized", lambda: True, raising=False)
+    assert not client.wait(client.follow("job"), 0.01)
+
+
+def test_a_group_that_somebody_else_stops_meanwhile_does_not_keep_its_queue_from_being_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Closing(Client):
+        def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
+            asked.append(method)
+
+        def finish(self) -> None: ...
+
+    def stop_workers(queue: str, group: str) -> None:
+        asked.append(group)
+        raise WorkersNotFound(f"no worker group {group!r}")
+
+    monkeypatch.setattr(queue_module.cluster, "actor_names", lambda: ["workers/photos/default", "workers/photos/more"])
+    monkeypatch.setattr(queue_module.cluster, "end_actor", lambda *_: asked.append("end"))
+    monkeypatch.setattr(queue_module, "stop_workers", stop_workers)
+    queue_module.Queue(Closing()).stop()
+    assert asked == ["default", "more", "close", "end"]
