@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import Any
 
 import ray
 from ray.exceptions import OutOfMemoryError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from honeydew_ray.actors import blackbox, cluster
+from honeydew_ray.actors.wrapping import wrapped
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import Token
@@ -59,8 +59,7 @@ async def bury(worker: WorkerRef, own_node: str) -> Recording | None:
     if worker.node == own_node:
         return await asyncio.to_thread(blackbox.bury, worker.id)
     there = NodeAffinitySchedulingStrategy(worker.node, soft=False)
-    remote: Any = ray.remote(blackbox.bury)
-    ref = remote.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(worker.id)
+    ref = wrapped(blackbox.bury).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(worker.id)
     try:
         return await asyncio.wait_for(ref, _REMOTE_TIMEOUT_S)
     except asyncio.TimeoutError:

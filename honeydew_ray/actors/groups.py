@@ -13,6 +13,7 @@ from honeydew_ray.actors import cluster, hiring, keeping, names
 from honeydew_ray.actors.away import is_away
 from honeydew_ray.actors.ray_transport import unwrapped
 from honeydew_ray.actors.worker_group import GroupSpec, WorkerGroup
+from honeydew_ray.actors.wrapping import wrapped
 from honeydew_ray.errors import HoneydewError
 from honeydew_ray.failure import exception_text
 
@@ -25,7 +26,6 @@ def create(spec: GroupSpec) -> Any:
     Raises `NameTaken` if a group of that name runs, `ValueError` or `TypeError` for options that Ray does not take.
     """
     hiring.check(spec.worker, spec.ray_options)
-    made: Any = ray.remote(WorkerGroup)
     name = names.group_actor(spec.queue, spec.group)
     options: dict[str, Any] = {
         "num_cpus": 0, "max_restarts": -1, "max_task_retries": 0, "max_concurrency": 1000, "enable_task_events": False,
@@ -35,7 +35,7 @@ def create(spec: GroupSpec) -> Any:
         kept = keeping.keep(spec.worker.state)
         spec = replace(spec, kept=kept, worker=replace(spec.worker, state=None))
     try:
-        return cluster.create_named(made, name, options, spec)
+        return cluster.create_named(wrapped(WorkerGroup), name, options, spec)
     except BaseException:
         if kept is not None:
             kept.drop()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from honeydew_ray.actors import names
 from honeydew_ray.actors.worker_actor import WorkerActor, WorkerSpec
+from honeydew_ray.actors.wrapping import wrapped_with_control
 from honeydew_ray.placement import ANYWHERE, Place
 
 _CONTROL_THREADS = 8
@@ -26,11 +26,10 @@ def check(spec: WorkerSpec, ray_options: Mapping[str, Any]) -> None:
 
 
 def _worker_class(spec: WorkerSpec, ray_options: Mapping[str, Any], name: str, place: Place) -> Any:
-    remote: Any = ray.remote  # its types do not know concurrency groups
-    decorate = remote(concurrency_groups={"control": _CONTROL_THREADS + spec.concurrency - 1})  # each job in hand may be waited for
     options: dict[str, Any] = {"num_cpus": 1, "max_concurrency": spec.concurrency, **ray_options}
     options.setdefault("scheduling_strategy", _strategy(place))
-    return decorate(WorkerActor).options(
+    wrapper = wrapped_with_control(WorkerActor, _CONTROL_THREADS + spec.concurrency - 1)  # each job in hand may be waited for
+    return wrapper.options(
         name=name, namespace=names.NAMESPACE, lifetime="detached", max_restarts=0, max_task_retries=0, enable_task_events=False, **options)
 
 

@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray.exceptions import ActorUnavailableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from honeydew_ray.actors.wrapping import wrapped
 
 _CALLS = 3  # in the time after which silence is noticed
 _REMOTE_TIMEOUT_S = 10.0
@@ -51,8 +52,7 @@ class Probe:
         if self._node == self._own_node:
             return processor_time(self._pid)
         there = NodeAffinitySchedulingStrategy(self._node, soft=False)
-        remote: Any = ray.remote(processor_time)
-        ref = remote.options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(self._pid)
+        ref = wrapped(processor_time).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(self._pid)
         try:
             return await asyncio.wait_for(ref, _REMOTE_TIMEOUT_S)
         except Exception:  # the node is gone, or has no process to spare

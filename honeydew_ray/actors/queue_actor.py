@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import ray
-
 from honeydew_ray import payload
 from honeydew_ray.actors import cluster, keeping, names, objects
 from honeydew_ray.actors.keeping import Kept
 from honeydew_ray.actors.ray_transport import RayTransport
 from honeydew_ray.actors.wire import pack, unpack
+from honeydew_ray.actors.wrapping import wrapped
 from honeydew_ray.clock import SystemClock
 from honeydew_ray.errors import InsecureCluster
 from honeydew_ray.feed import Feed, farewell
@@ -275,7 +274,7 @@ def create(spec: QueueSpec, ray_options: Mapping[str, Any], begin: Callable[[Any
     pickled = payload.dumps_whole(spec, f"what queue {spec.policy.name!r} is made of")
     kept = keeping.keep(pickled) if len(pickled) > keeping.LARGE_BYTES else None
     try:
-        actor = cluster.create_named(ray.remote(QueueActor), name, options, spec if kept is None else kept)
+        actor = cluster.create_named(wrapped(QueueActor), name, options, spec if kept is None else kept)
         try:
             begin(actor)
         except BaseException:

@@ -19,6 +19,7 @@ import honeydew_ray as honeydew
 from honeydew_ray import WorkerState
 from honeydew_ray.actors import blackbox, names
 from tests.cluster.crew import AsksToWait, Crew, Database, FailsToStart, HangsAtFirst, WaitsToRebuild
+from tests.cluster.machines import until
 from tests.cluster.processes import runs
 from tests.cluster.signals import Signal
 
@@ -219,6 +220,22 @@ def test_workers_outlive_their_groups_process(new_queue: Start) -> None:
     now = {worker.pid for worker in queue.status().workers}
     assert len(now) == 2
     assert len(now & pids) == 1
+
+
+def test_the_head_node_keeps_one_copy_of_the_workers_class_however_many_are_started(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.start_workers(Crew, num=2, ray_options={"num_cpus": 0})
+    queue.wait_for_workers(2)
+    classes = _internal_kv_list(b"", namespace="fun")
+    assert classes
+    pids = {worker.pid for worker in queue.status().workers if worker.pid is not None}
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not pids & {worker.pid for worker in queue.status().workers})
+    queue.start_workers(Crew, num=2, group="more", ray_options={"num_cpus": 0})
+    queue.wait_for_workers(4)
+    added = set(_internal_kv_list(b"", namespace="fun")) - set(classes)
+    assert len(added) == 1, "that of the second group's own process"
 
 
 def test_a_group_with_a_large_state_is_restarted_though_who_started_it_is_gone(new_queue: Start) -> None:

@@ -1,0 +1,25 @@
+"""Ray's wrappers of our classes and functions, made once for each process that uses them.
+
+Ray takes apart whatever a new wrapper holds, which takes tens of milliseconds of a processor for a
+class, and its head node keeps a copy for as long as the cluster lives.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import ray
+
+
+@functools.cache
+def wrapped(definition: Any) -> Any:
+    """A class as Ray makes actors of it, or a function as Ray runs it elsewhere."""
+    return ray.remote(definition)
+
+
+@functools.cache
+def wrapped_with_control(definition: Any, threads: int) -> Any:
+    """A class as Ray makes actors of it that answer calls to their ``control`` group in so many threads of its own."""
+    remote: Any = ray.remote  # its types do not know concurrency groups
+    return remote(concurrency_groups={"control": threads})(definition)
