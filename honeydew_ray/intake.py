@@ -12,8 +12,8 @@ from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.mailbox import Mailbox
 from honeydew_ray.monitor import JobMonitor
 from honeydew_ray.replies import Replies
+from honeydew_ray.rosters import Rosters
 from honeydew_ray.stores.base import Query, Store
-from honeydew_ray.workforce import Workforce
 
 
 class Arrival(NamedTuple):
@@ -34,7 +34,7 @@ class Intake:
     waiting, new ones wait at the door, in order of arrival, or are refused; jobs from other queues are not.
     """
 
-    def __init__(self, queue: str, store: Store, replies: Replies, workforce: Workforce, monitors: Mapping[JobId, JobMonitor],
+    def __init__(self, queue: str, store: Store, replies: Replies, rosters: Rosters, monitors: Mapping[JobId, JobMonitor],
                  mailbox: Mailbox, max_pending: int | None, events: EventLog) -> None:
         self.closed = False
         self._mailbox = mailbox
@@ -43,7 +43,7 @@ class Intake:
         self._queue = queue
         self._store = store
         self._replies = replies
-        self._workforce = workforce
+        self._rosters = rosters
         self._monitors = monitors
         self._events = events
 
@@ -119,9 +119,9 @@ class Intake:
             _refuse(arrival, QueueNotFound(f"queue {self._queue!r} is stopping and takes no more jobs"))
             return False
         for name in {job.method for job in arrival.jobs if not job.is_function}:
-            if self._workforce.runs_method(name) is False:
+            if self._rosters.run_method(name) is False:
                 _refuse(arrival, UnknownMethod(
-                    f"queue {self._queue!r}: no worker has a method {name!r}; its workers run {', '.join(self._workforce.classes())}. "
+                    f"queue {self._queue!r}: no worker has a method {name!r}; its workers run {', '.join(self._rosters.classes())}. "
                     'Give a method of the worker class, as in submit("classify", photo), or a function, as in submit(math.sqrt, 2)'))
                 return False
         return True

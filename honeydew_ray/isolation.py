@@ -13,7 +13,7 @@ from honeydew_ray.workforce import Workforce
 ALONE_S = 30.0
 """How long a job that is to have a worker to itself waits for one to be done with others; then it goes among them."""
 
-_MOST_BESIDE = 64
+_MOST_BESIDE = 64  # a queue of nothing but such jobs need not claim all of them to issue one
 
 
 class Isolation:

@@ -65,8 +65,8 @@ class QueueCore:
         self.workforce = Workforce(policy.dispatcher, self.events.tell)
         judge = Judge(policy.failure_mode, transport, caller, clock, policy.max_redeliveries, policy.node_loss)
         self.floor = Floor(store, transport, judge, clock, self.replies, self.workforce, self.events, tell_success)
-        self._intake = Intake(policy.name, store, self.replies, self.workforce, self.floor.monitors, self.floor.mailbox, policy.max_pending,
-                              self.events)
+        self._intake = Intake(policy.name, store, self.replies, self.workforce.rosters, self.floor.monitors, self.floor.mailbox,
+                              policy.max_pending, self.events)
         self.floor.made_room = self._intake.made_room
         self.waiting = WaitingJobs(policy.name, store, transport, clock, self.replies, self.events, self.floor)
         self._wanted_suspended = policy.suspended

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from honeydew_ray.dispatchers.base import Dispatcher, WorkerRef
@@ -16,6 +16,7 @@ from honeydew_ray.monitor import JobMonitor
 from honeydew_ray.pace import MOST_JOBS
 from honeydew_ray.postmortem import is_suspect
 from honeydew_ray.roster import Roster, Spoilt, WorkerView
+from honeydew_ray.rosters import Rosters
 from honeydew_ray.status import WorkerState, WorkerStatus
 
 log = logging.getLogger("honeydew_ray")
@@ -55,13 +56,10 @@ class Workforce:
     def __init__(self, dispatcher: Dispatcher, tell: Callable[..., None] | None = None) -> None:
         self._dispatcher = dispatcher
         self._tell = tell or _tell_nobody  # of workers that come and go: see `EventLog.tell`
-        self._rosters: dict[str, Roster] = {}  # by group
+        self.rosters = Rosters()
         self._attention: dict[str, asyncio.Event] = {}  # by group: set when one of its workers is spoilt
         self._workers: dict[str, _Worker] = {}
-        # workers gone and retired, until their group's roster drops them, with the incarnation of the group's process that knows of it
-        self._barred: dict[str, str] = {}
         self._spoilt_unmet: set[str] = set()  # the ids of workers whose state a job spoilt before their group told of them
-        self._past: set[tuple[str, str]] = set()  # (group, incarnation) of group processes that were replaced or removed
         self._wide = False  # whether some worker may have several jobs in hand
         self._suspected: set[str] = set()  # nodes whose workers died, that nobody has looked at yet
         self._clearing: _Clearing | None = None  # one at a time: the others must go on
@@ -74,20 +72,12 @@ class Workforce:
 
         None if the roster is older than the one known.
         """
-        if (roster.group, roster.incarnation) in self._past:
+        dropped = self.rosters.take(roster)
+        if dropped is None:
             return None
-        known = self._rosters.get(roster.group)
-        if known is not None:
-            if known.incarnation != roster.incarnation:
-                self._past.add((known.group, known.incarnation))
-            elif known.serial >= roster.serial:
-                return None
-            self._drop_missing(known, roster)
-        self._rosters[roster.group] = roster
-        self._wide = any(known.prefetch or known.concurrency > 1 for known in self._rosters.values())
-        for view in roster.workers:
-            if self._is_stranded(roster, view):
-                self._call(view.ref.id)
+        self._drop(dropped)
+        self._wide = any(known.prefetch or known.concurrency > 1 for known in self.rosters)
+        self._call_for_stranded()
         self._note_change()
         return [view.ref for view in roster.workers if view.ready and self._is_news(view)]
 
@@ -96,9 +86,10 @@ class Workforce:
 
         What it runs beside others, as it may now be given more, is stopped without them from here on.
         """
-        roster, view = self._seen(worker.id)
-        if roster is None or view is None or not view.ready or worker.id in self._barred:
+        found = self.rosters.find(worker.id)
+        if found is None or not found[1].ready or self.rosters.is_barred(worker.id):
             return  # gone again, or spoilt again, while it was being adopted
+        roster, view = found
         member = self._workers.get(worker.id)
         if member is None:
             most = MOST_JOBS if roster.prefetch else 1
@@ -118,13 +109,7 @@ class Workforce:
 
     def remove_group(self, group: str) -> None:
         """A group is gone, and its workers with it."""
-        roster = self._rosters.get(group)
-        if roster is not None:
-            self._past.add((group, roster.incarnation))
-            self._drop_missing(roster, replace(roster, workers=()))
-            del self._rosters[group]
-            gone = {incarnation for past, incarnation in self._past if past == group}
-            self._barred = {worker_id: by for worker_id, by in self._barred.items() if by not in gone}
+        self._drop(self.rosters.remove(group))
         self._attention.pop(group, asyncio.Event()).set()
 
     async def spoilt(self, group: str, handled: Collection[Spoilt], patience_s: float) -> list[Spoilt]:
@@ -160,7 +145,7 @@ class Workforce:
         if not free or not self._wide:
             return free
         open_places = sum(member.places - len(member.serving) for member in self._workers.values() if member.free)
-        return max(open_places, free) * (appetite if any(roster.prefetch for roster in self._rosters.values()) else 1)
+        return max(open_places, free) * (appetite if any(roster.prefetch for roster in self.rosters) else 1)
 
     def most(self, worker: WorkerRef) -> int:
         """How many jobs a lease of this worker may carry."""
@@ -236,9 +221,9 @@ class Workforce:
 
     def gone(self, worker: WorkerRef) -> None:
         """A worker is dead: it is never given a job again."""
-        roster, _ = self._seen(worker.id)
-        if roster is not None:
-            self._barred[worker.id] = roster.incarnation
+        found = self.rosters.find(worker.id)
+        if found is not None:
+            self.rosters.bar(worker.id, found[0].incarnation)
         member = self._workers.pop(worker.id, None)
         if member is not None:
             self._tell_dispatcher(self._dispatcher.remove, worker)
@@ -247,11 +232,9 @@ class Workforce:
 
     def retire(self, worker_ids: list[str], by: str, fenced: bool = False) -> list[Lease]:
         """Give these workers no more jobs; what they have in hand. ``by``: the incarnation of the group's process that asks for it."""
-        self._barred.update(dict.fromkeys(worker_ids, by))  # those that are not ready yet, too
         for worker_id in worker_ids:
-            roster, view = self._seen(worker_id)
-            if roster is not None and view is not None and self._is_stranded(roster, view):
-                self._call(worker_id)
+            self.rosters.bar(worker_id, by)
+        self._call_for_stranded()
         members = [self._workers[worker_id] for worker_id in worker_ids if worker_id in self._workers]
         for member in members:
             member.retiring, member.fenced = True, fenced
@@ -262,8 +245,7 @@ class Workforce:
 
     def idle(self, group: str) -> dict[str, int]:
         """The group's workers that are free, and how many jobs each has had."""
-        roster = self._rosters.get(group)
-        members = (self._workers.get(view.ref.id) for view in roster.workers) if roster is not None else ()
+        members = (self._workers.get(view.ref.id) for view in self.rosters.of(group))
         return {member.ref.id: member.jobs for member in members if member is not None and member.free and not member.serving}
 
     def dismiss(self, worker_ids: Collection[str], by: str) -> list[str]:
@@ -274,16 +256,6 @@ class Workforce:
         return leaving
 
     # -- what others ask ---------------------------------------------------------------------
-
-    def runs_method(self, name: str) -> bool | None:
-        """Whether some worker has the method; None while no group has said."""
-        if not self._rosters:
-            return None
-        return any(roster.methods is None or name in roster.methods for roster in self._rosters.values())
-
-    def classes(self) -> list[str]:
-        """The worker classes, for error messages."""
-        return sorted({roster.class_name or "plain functions" for roster in self._rosters.values()})
 
     def ready(self) -> int:
         """How many workers are idle or busy."""
@@ -301,7 +273,7 @@ class Workforce:
 
     def statuses(self) -> list[WorkerStatus]:
         """What each worker is doing."""
-        return [self._status(roster.group, view) for roster in self._rosters.values() for view in roster.workers]
+        return [self._status(roster.group, view) for roster in self.rosters for view in roster.workers]
 
     # ----------------------------------------------------------------------------------------
 
@@ -350,26 +322,15 @@ class Workforce:
         self._tell(kind, worker=member.ref.id, node=member.ref.node, job_id=in_hand[0] if in_hand else None)
 
     def _is_news(self, view: WorkerView) -> bool:
-        if view.ref.id in self._barred:
+        if self.rosters.is_barred(view.ref.id):
             return False
         member = self._workers.get(view.ref.id)
         return member is None or (member.spoilt and view.epoch > member.epoch)
 
-    def _seen(self, worker_id: str) -> tuple[Roster | None, WorkerView | None]:
-        """A worker as its group told of it."""
-        for roster in self._rosters.values():
-            for view in roster.workers:
-                if view.ref.id == worker_id:
-                    return roster, view
-        return None, None
-
-    def _drop_missing(self, old: Roster, new: Roster) -> None:
-        present = {view.ref.id for view in new.workers}
-        for view in old.workers:
-            if view.ref.id not in present:
-                self.gone(view.ref)
-                self._barred.pop(view.ref.id, None)
-                self._spoilt_unmet.discard(view.ref.id)
+    def _drop(self, views: Sequence[WorkerView]) -> None:
+        for view in views:
+            self.gone(view.ref)
+            self._spoilt_unmet.discard(view.ref.id)
 
     def _release(self, member: _Worker) -> None:
         if not member.retiring and not member.spoilt and not member.closed and len(member.serving) < member.places:
@@ -378,21 +339,23 @@ class Workforce:
         self._note_change()
 
     def _spoilt_of(self, group: str) -> list[Spoilt]:
-        roster = self._rosters.get(group)
-        if roster is None:
-            return []
-        members = (self._workers.get(view.ref.id) for view in roster.workers)
+        members = (self._workers.get(view.ref.id) for view in self.rosters.of(group))
         spoilt = [Spoilt(one.ref.id, one.epoch) for one in members if one is not None and one.spoilt and not one.serving]
-        return spoilt + [Spoilt(view.ref.id, view.epoch, leaves=True) for view in roster.workers if self._is_stranded(roster, view)]
-
-    def _is_stranded(self, roster: Roster, view: WorkerView) -> bool:
-        """Whether it gets no more jobs since an earlier process of its group asked for that, which died before it ended the worker."""
-        return view.ready and self._barred.get(view.ref.id, roster.incarnation) != roster.incarnation
+        stranded = [Spoilt(view.ref.id, view.epoch, leaves=True) for roster, view in self.rosters.stranded() if roster.group == group]
+        return spoilt + stranded
 
     def _call(self, worker_id: str) -> None:
-        for group, roster in self._rosters.items():
-            if group in self._attention and any(view.ref.id == worker_id for view in roster.workers):
-                self._attention[group].set()
+        found = self.rosters.find(worker_id)
+        if found is not None:
+            self._call_group(found[0].group)
+
+    def _call_for_stranded(self) -> None:
+        for roster, _ in self.rosters.stranded():
+            self._call_group(roster.group)
+
+    def _call_group(self, group: str) -> None:
+        if group in self._attention:
+            self._attention[group].set()
 
     def _note_change(self) -> None:
         self._changed.set()

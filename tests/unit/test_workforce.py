@@ -144,7 +144,7 @@ async def test_a_worker_that_is_gone_does_not_come_back_while_its_roster_still_h
     assert force.available() == 0
     assert [status.state for status in force.statuses()] == [WorkerState.IDLE], "as its group sees it"
     force.update(roster(3))
-    assert not force._barred, "the memory of the dead does not grow"
+    assert not force.rosters.is_barred("a"), "the memory of the dead does not grow"
 
 
 @virtual
@@ -215,19 +215,6 @@ async def test_who_waits_for_spoilt_workers_is_woken_by_its_own_group_only() -> 
     assert await force.spoilt("unheard of", (), 0.5) == []
 
 
-def test_which_methods_there_are() -> None:
-    force = Workforce(LRU())
-    assert force.runs_method("work") is None
-    force.update(roster(1, methods=frozenset({"work"}), class_name="Worker"))
-    assert force.runs_method("work") is True
-    assert force.runs_method("play") is False
-    force.update(roster(1, group="plain"))
-    assert force.runs_method("play") is False
-    assert force.classes() == ["Worker", "plain functions"]
-    force.update(roster(1, group="any", methods=None, class_name="Proxy"))
-    assert force.runs_method("play") is True
-
-
 def test_a_status_shows_why_a_worker_is_not_ready() -> None:
     force = Workforce(LRU())
     failed = replace(view("a", ready=False), state=WorkerState.FAILED_INIT, error="no database", pid=5)
@@ -244,16 +231,6 @@ async def test_who_waits_for_a_change_hears_of_it() -> None:
     assert not changed.done()
     force.retire(["a"], "g1")
     await asyncio.wait_for(changed, 1)
-
-
-@virtual
-async def test_the_memory_of_workers_that_nobody_told_of_ends_with_their_group() -> None:
-    force = workforce("a")
-    force.retire(["late", "never seen"], "g1")
-    force.update(roster(1, view("a"), incarnation="g2"))
-    force.retire(["later"], "g2")
-    force.remove_group("default")
-    assert not force._barred
 
 
 class Raising(LRU):
