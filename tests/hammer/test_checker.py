@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hammer import tales_of_custody, tales_of_runs, tales_of_the_end  # noqa: F401  they tell them
+from tests.hammer import tales_of_custody, tales_of_retries, tales_of_runs, tales_of_the_end  # noqa: F401  they tell them
 from tests.hammer.checker import RULES, check
 from tests.hammer.story import BREAKS, KEEPS, Story, Tale
 
