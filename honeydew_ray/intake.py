@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from honeydew_ray.errors import QueueFull, QueueNotFound, UnknownMethod
 from honeydew_ray.event_log import EventLog
+from honeydew_ray.inquiries import Inquiries
 from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.mailbox import Mailbox
 from honeydew_ray.monitor import JobMonitor
@@ -34,8 +35,8 @@ class Intake:
     waiting, new ones wait at the door, in order of arrival, or are refused; jobs from other queues are not.
     """
 
-    def __init__(self, queue: str, store: Store, replies: Replies, rosters: Rosters, monitors: Mapping[JobId, JobMonitor],
-                 mailbox: Mailbox, max_pending: int | None, events: EventLog) -> None:
+    def __init__(self, queue: str, store: Store, replies: Replies, inquiries: Inquiries, rosters: Rosters,
+                 monitors: Mapping[JobId, JobMonitor], mailbox: Mailbox, max_pending: int | None, events: EventLog) -> None:
         self.closed = False
         self._mailbox = mailbox
         self._max_pending = max_pending
@@ -43,6 +44,7 @@ class Intake:
         self._queue = queue
         self._store = store
         self._replies = replies
+        self._inquiries = inquiries
         self._rosters = rosters
         self._monitors = monitors
         self._events = events
@@ -71,7 +73,7 @@ class Intake:
             return
         self._events.enqueued(fresh if len(added) == len(fresh) else [job for job in fresh if job.id in added])
         for arrival in accepted:
-            self._accept(arrival, added)
+            await self._accept(arrival, added)
         if len(added) < sum(len(arrival.jobs) for arrival in accepted):
             self.made_room()  # some were known, and took none of the room that was meant for them
 
@@ -105,10 +107,13 @@ class Intake:
         self._at_door.pop(id(arrival), None)
         _refuse(arrival, QueueFull(f"queue {self._queue!r} holds as many waiting jobs as it may, max_pending={self._max_pending}"))
 
-    def _accept(self, arrival: Arrival, added: set[JobId]) -> None:
-        for job in arrival.jobs:
-            if job.client is not None and job.id not in added:
-                self._replies.expect(job.id, job.client)
+    async def _accept(self, arrival: Arrival, added: set[JobId]) -> None:
+        known = [job for job in arrival.jobs if job.id not in added]
+        try:
+            for client in dict.fromkeys(job.client for job in known if job.client is not None):
+                await self._inquiries.expect([job.id for job in known if job.client == client], client)
+        except Exception as error:  # the jobs are where they were, and what became of them cannot be told
+            _refuse(arrival, error)
         if not arrival.accepted.done():
             arrival.accepted.set_result(None)
 

@@ -15,8 +15,9 @@ from honeydew_ray.event_log import DEFAULT_KEPT, EventLog
 from honeydew_ray.events import EventKind
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.floor import Floor
+from honeydew_ray.inquiries import Inquiries
 from honeydew_ray.intake import Arrival, Intake
-from honeydew_ray.job import FINAL_STATES, CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
+from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
 from honeydew_ray.judge import Judge, NodeLoss
 from honeydew_ray.monitor import Order
 from honeydew_ray.opening import Opening
@@ -65,8 +66,9 @@ class QueueCore:
         self.workforce = Workforce(policy.dispatcher, self.events.tell)
         judge = Judge(policy.failure_mode, transport, caller, clock, policy.max_redeliveries, policy.node_loss)
         self.floor = Floor(store, transport, judge, clock, self.replies, self.workforce, self.events, tell_success)
-        self._intake = Intake(policy.name, store, self.replies, self.workforce.rosters, self.floor.monitors, self.floor.mailbox,
-                              policy.max_pending, self.events)
+        self._inquiries = Inquiries(store, self.replies, self.floor.monitors)
+        self._intake = Intake(policy.name, store, self.replies, self._inquiries, self.workforce.rosters, self.floor.monitors,
+                              self.floor.mailbox, policy.max_pending, self.events)
         self.floor.made_room = self._intake.made_room
         self.waiting = WaitingJobs(policy.name, store, transport, clock, self.replies, self.events, self.floor)
         self._wanted_suspended = policy.suspended
@@ -190,7 +192,7 @@ class QueueCore:
     async def expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
         """Send a client the ends of these jobs; those not known here are returned instead."""
         self._opening.expect_open()
-        return await self._mailbox.ask(lambda: self._expect(job_ids, client))
+        return await self._mailbox.ask(lambda: self._inquiries.expect(job_ids, client))
 
     async def status(self) -> QueueStatus:
         """Counts, and what each worker is doing; while the store is in trouble, the counts as last seen."""
@@ -323,23 +325,6 @@ class QueueCore:
             self.events.tell(EventKind.SUSPENDED if suspended else EventKind.RESUMED)
         self.floor.shut = suspended or self._closed
         self.floor.settlement.emptied.set()  # who drains must look again
-
-    async def _expect(self, job_ids: Sequence[JobId], client: str) -> list[JobId]:
-        before = {job_id: self.replies.find(job_id) for job_id in job_ids}
-        unknown = [job_id for job_id, end in before.items() if self._store.outside or end is None]
-        held = (await self._store.page(Query(ids=unknown), limit=len(unknown))).jobs if unknown else list[JobRecord]()
-        for job in held:
-            if job.state in FINAL_STATES:  # in the dead list, for longer than ends are kept
-                self.replies.send(client, JobSnapshot.of(job))
-            elif self.replies.find(job.id) is before.get(job.id):  # not one that came during the look
-                self.replies.drop(job.id)  # it is back in line, by somebody's hand: another end will come
-        missing = {job_id for job_id in unknown if self.replies.find(job_id) is None}  # some may have ended meanwhile
-        missing -= {job.id for job in held} | self.floor.monitors.keys()
-        dead = {job.id for job in held if job.state in FINAL_STATES}
-        for job_id in job_ids:
-            if job_id not in missing and job_id not in dead:
-                self.replies.expect(job_id, client)
-        return list(missing)
 
     def _snapshot(self, job: JobRecord) -> JobSnapshot:
         monitor = self.floor.monitors.get(job.id)

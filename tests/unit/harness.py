@@ -23,7 +23,7 @@ from honeydew_ray.policies import Caller, InlineCaller
 from honeydew_ray.queue_core import QueueCore, QueuePolicy
 from honeydew_ray.roster import Roster, WorkerView
 from honeydew_ray.status import WorkerState
-from honeydew_ray.stores.base import Counts, Query, Reserved
+from honeydew_ray.stores.base import Counts, Page, Query, Reserved
 from honeydew_ray.stores.memory import MemoryStore
 from honeydew_ray.testing.scripted import ScriptedWorkers, scripted_payload
 from honeydew_ray.testing.virtual_time import VirtualClock, run_virtual
@@ -253,6 +253,9 @@ class TroubledStore(MemoryStore):
 
     async def counts(self) -> Counts:
         return await self._troubled("counts", super().counts)
+
+    async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
+        return await self._troubled("page", super().page, query, cursor, limit)
 
     async def _troubled(self, call: str, act: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
         self.calls[call] += 1

@@ -106,6 +106,7 @@ async def test_the_end_of_an_abandoned_job_is_known_as_long_as_it_is_in_the_dead
     await bench.submit("ok", id=job_id, client="again")
     await asyncio.sleep(10)
     assert bench.started() == [job_id], "and its id is not free"
+    assert [name for _, name in await bench.collect("again")] == [job_id], "whoever gave it again is not left waiting"
     bench.revive("w1", epoch=2)
     await bench.core.retry(job_id)
     await asyncio.sleep(10)

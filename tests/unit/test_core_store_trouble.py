@@ -31,6 +31,20 @@ async def test_a_failed_enqueue_is_the_callers_error_and_the_queue_lives() -> No
 
 
 @virtual
+async def test_if_the_store_cannot_say_what_became_of_a_job_that_it_knows_whoever_gave_it_again_is_told() -> None:
+    store = TroubledStore()
+    bench = await Bench(store=store, result_ttl_s=10).open(workers=1)
+    job_id = await bench.submit("raise")
+    await asyncio.sleep(20)
+    store.failing["page"] = 1
+    with pytest.raises(OSError, match="disk full in page"):
+        await bench.submit(id=job_id, client="again")
+    assert await bench.collect("again") == []
+    await bench.submit(id=job_id, client="again")
+    assert [name for _, name in await bench.collect("again")] == [job_id]
+
+
+@virtual
 async def test_one_callers_jobs_that_the_store_refuses_do_not_fail_those_that_came_with_them() -> None:
     class Picky(TroubledStore):
         async def enqueue(self, jobs: object) -> object:  # type: ignore[override]
