@@ -23,7 +23,7 @@ class Arrival(NamedTuple):
     jobs: Sequence[JobRecord]
     moved: bool  # they come from another queue
     accepted: asyncio.Future[None]
-    patience_s: float = 0.0  # how long they may wait at the door of a full queue
+    until: float  # by the event loop's time: how long they may wait at the door of a full queue
 
 
 class Intake:
@@ -41,6 +41,7 @@ class Intake:
         self._mailbox = mailbox
         self._max_pending = max_pending
         self._at_door: dict[int, Arrival] = {}  # by identity
+        self._alarm: asyncio.TimerHandle | None = None  # when the first of these has waited for long enough
         self._queue = queue
         self._store = store
         self._replies = replies
@@ -96,15 +97,30 @@ class Intake:
                 room -= len(arrival.jobs)
             elif await self._knows_all(arrival):
                 admitted.append(arrival)
-            elif arrival.patience_s > 0:
+            elif arrival.until > asyncio.get_running_loop().time():
                 self._at_door[id(arrival)] = arrival
-                asyncio.get_running_loop().call_later(arrival.patience_s, self._turn_away, arrival)
             else:
                 self._turn_away(arrival)
+        self._set_alarm()
         return admitted
 
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._at_door:
+            soonest = min(arrival.until for arrival in self._at_door.values())
+            self._alarm = asyncio.get_running_loop().call_at(soonest, self._patience_ends)
+
+    def _patience_ends(self) -> None:
+        """Who is at the door: what is being looked at just now may be in the store by now, and must not be refused."""
+        now = asyncio.get_running_loop().time()
+        for arrival in [arrival for arrival in self._at_door.values() if arrival.until <= now]:
+            del self._at_door[id(arrival)]
+            self._turn_away(arrival)
+        self._set_alarm()
+
     def _turn_away(self, arrival: Arrival) -> None:
-        self._at_door.pop(id(arrival), None)
         _refuse(arrival, QueueFull(f"queue {self._queue!r} holds as many waiting jobs as it may, max_pending={self._max_pending}"))
 
     async def _accept(self, arrival: Arrival, added: set[JobId]) -> None:

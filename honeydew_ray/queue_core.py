@@ -123,8 +123,9 @@ class QueueCore:
         self._opening.expect_open()
         if moved:
             await self.waiting.departed(jobs)
-        accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        await self._mailbox.put(self._intake.take, Arrival(jobs, moved, accepted, patience_s))
+        loop = asyncio.get_running_loop()
+        accepted: asyncio.Future[None] = loop.create_future()
+        await self._mailbox.put(self._intake.take, Arrival(jobs, moved, accepted, loop.time() + patience_s))
         await accepted
 
     async def cancel(self, job_id: JobId, running: bool = False) -> CancelOutcome:

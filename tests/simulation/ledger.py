@@ -107,6 +107,7 @@ class WatchedStore(Store):
         self.durable = inner.durable  # type: ignore[misc]
         self.overlapping = inner.overlapping  # type: ignore[misc]
         self.issued: list[JobRecord] = []
+        self.coming = 0  # how many jobs it was given just now, and may not count yet
         self._claimed: dict[JobId, JobRecord] = {}  # as last issued
         self._failed: set[tuple[str, Token]] = set()
         self._ledger = ledger
@@ -124,6 +125,13 @@ class WatchedStore(Store):
         return opened
 
     async def enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
+        self.coming += len(jobs)
+        try:
+            return await self._enqueue(jobs)
+        finally:
+            self.coming -= len(jobs)
+
+    async def _enqueue(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
         counts = await self.inner.counts()
         self._on_enqueue(counts.pending + counts.delayed, [job for job in jobs if job.id not in self._ledger.present()])
         self._ledger.entering.update(job.id for job in jobs)

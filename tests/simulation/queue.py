@@ -77,9 +77,10 @@ class SimQueue:
         try:
             await self.core.enqueue(jobs, patience_s=patience_s)
         except QueueFull:
-            waited_s, counts = asyncio.get_running_loop().time() - came, await self.store.inner.counts()
+            waited_s, coming = asyncio.get_running_loop().time() - came, self.store.coming
+            counts = await self.store.inner.counts()
             self._history.note("turned_away", queue=self.core.name, jobs=[job.id for job in jobs], patience_s=patience_s,
-                               waited_s=waited_s, waiting=counts.pending + counts.delayed)
+                               waited_s=waited_s, waiting=counts.pending + counts.delayed + coming)
             raise
         if asyncio.get_running_loop().time() - came > 0.5 and patience_s:
             self._history.note("case", what="a submit waited at the door")

@@ -10,7 +10,7 @@ import pytest
 from honeydew_ray.errors import QueueFull, QueueNotFound
 from honeydew_ray.job import JobRecord, JobState
 from honeydew_ray.stores.memory import MemoryStore
-from tests.unit.harness import TICK, Bench, now, virtual
+from tests.unit.harness import TICK, Bench, TroubledStore, now, virtual
 
 
 async def enqueue(bench: Bench, *scripts: str, patience_s: float = 0.0) -> list[str]:
@@ -80,6 +80,28 @@ async def test_patience_ends_after_its_time_however_often_there_was_hope() -> No
     assert now() == pytest.approx(5, abs=0.01)
     await asyncio.sleep(1000)
     assert bench.started() == [ids[0], ids[2]], "what was turned away does not come in later"
+
+
+@virtual
+async def test_whoever_is_refused_as_patience_ends_is_not_let_in_all_the_same() -> None:
+    refused: list[bool] = []
+    for patience_s in (0.1 * tenths for tenths in range(1, 40)):
+        store = TroubledStore()
+        bench = await Bench(store=store, max_pending=1).open(workers=1)
+        await enqueue(bench, "sleep 1")
+        await enqueue(bench, "ok")
+        store.wait_s = 0.5  # each call, so that patience may end during any of them
+        job = bench.job("ok")
+        try:
+            await bench.core.enqueue([job], patience_s=patience_s)
+        except QueueFull:
+            refused.append(True)
+        else:
+            refused.append(False)
+        await asyncio.sleep(10)
+        assert (job.id in bench.started()) is not refused[-1], f"after {patience_s:g} s"
+    assert refused == sorted(refused, reverse=True)
+    assert set(refused) == {True, False}
 
 
 @virtual
