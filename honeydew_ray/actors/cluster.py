@@ -17,6 +17,7 @@ import ray._private.worker
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray._private.authentication.authentication_utils import is_token_auth_enabled
 from ray._private.services import canonicalize_bootstrap_address
+from ray._private.state import actors as actor_table  # pyright: ignore
 from ray.experimental import internal_kv
 from ray.util import list_named_actors  # pyright: ignore[reportUnknownVariableType]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -189,6 +190,12 @@ def end_actor(handle: Any, name: str) -> None:
             raise HoneydewError(f"actor {name!r} was killed, but Ray still lists it after {_GONE_TIMEOUT_S:g} s")
         time.sleep(pause_s)  # Ray has no signal for "this name is free"
         pause_s = min(pause_s * 2, 0.1)
+
+
+def node_of(actor: Any) -> str:
+    """The node of an actor's latest process; empty if it has had none. Blocks for a call to the head node."""
+    entry = cast("dict[str, Any]", actor_table(actor._actor_id.hex()))  # pyright: ignore
+    return str(entry.get("Address", {}).get("NodeID", ""))
 
 
 def node_is_alive(node: str) -> bool:

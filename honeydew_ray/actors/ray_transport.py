@@ -91,7 +91,7 @@ class RayTransport:
             who = await asyncio.wait_for(handle.who_am_i.remote(), _SILENCE_S)
             tokens = await asyncio.wait_for(handle.holding.remote(), _SILENCE_S)
         except (RayError, asyncio.TimeoutError):  # dead, or as good as dead: what it holds will be given to others
-            await self._end(handle)
+            await self._end(WorkerRef(worker_id, await asyncio.to_thread(cluster.node_of, handle)), handle)
             return None
         self._handles.setdefault(worker_id, handle)
         return Holding(WorkerRef(worker_id, who.node, who.labels), tuple(tokens))
@@ -165,7 +165,7 @@ class RayTransport:
                 if idle:
                     return True
                 if idle is None:
-                    await self._end(handle)
+                    await self._end(worker, handle)
                     return False
             except ActorUnavailableError:
                 await asyncio.sleep(_RETRY_S)
@@ -181,10 +181,10 @@ class RayTransport:
                 ray.kill(handle, no_restart=True)
 
     async def end(self, worker: WorkerRef) -> None:
-        """End the worker's process, and return when Ray says that it is dead."""
+        """End the worker's process, and return when it has ended; if its node is out of reach, when Ray says that it has."""
         handle = self._handles.get(worker.id)
         if handle is not None:
-            await self._end(handle)
+            await self._end(worker, handle)
 
     async def enqueue(self, queue: str, jobs: Sequence[JobRecord]) -> None:
         """Give jobs to another queue; tries again until it is clear that they are there, or are not."""
@@ -227,13 +227,11 @@ class RayTransport:
 
     async def _fenced(self, worker: WorkerRef, handle: Any, error: Exception) -> Report:
         """Out of sight is not dead: kill the worker, and return once it is known to be dead."""
-        await self._end(handle)
-        with contextlib.suppress(RayError, asyncio.TimeoutError):  # its node is out of reach: Ray's word must do
-            await self._coroner.bury(worker)
+        await self._end(worker, handle)
         return Lost(Failure("unresponsive", "WorkerUnavailable", f"the worker stopped answering and was killed: {exception_text(error)}"))
 
-    async def _end(self, handle: Any) -> None:
-        """Kill a worker until Ray says that it is dead."""
+    async def _end(self, worker: WorkerRef, handle: Any) -> None:
+        """Kill a worker until Ray says that it is dead, and then make sure of it: Ray says so a little before the process has ended."""
         while True:
             with contextlib.suppress(Exception):  # dead already
                 ray.kill(handle, no_restart=True)
@@ -242,8 +240,10 @@ class RayTransport:
             except ActorUnavailableError:
                 pass
             except RayError:
-                return
+                break
             await asyncio.sleep(_RETRY_S)
+        with contextlib.suppress(Exception):  # its node is out of reach, or not known: Ray's word must do
+            await self._coroner.bury(worker)
 
 
 async def _until_answered(handle: Any, token: Token) -> bytes:

@@ -71,6 +71,10 @@ class Crew:
             die("raise")
         return "alive"
 
+    def wait_for(self, gate: str) -> None:
+        while not Path(gate).exists():
+            time.sleep(0.02)
+
     def log_and_die(self, how: str, journal: str) -> None:
         with Path(journal).open("a") as file:
             file.write("started\n")

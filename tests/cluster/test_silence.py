@@ -14,7 +14,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
 import honeydew_ray as honeydew
-from honeydew_ray.actors import ray_transport, worker_group
+from honeydew_ray.actors import names, ray_transport, worker_group
 from honeydew_ray.actors.ray_transport import RayTransport
 from honeydew_ray.actors.wire import pack
 from honeydew_ray.dispatchers.base import WorkerRef
@@ -134,6 +134,28 @@ def test_a_worker_that_stays_out_of_sight_is_killed_before_its_job_is_given_back
     [report] = issue(worker)
     assert isinstance(report, Lost) and report.failure.kind == "unresponsive"
     assert killed == [worker] * 3, "until Ray says that it is dead"
+
+
+@pytest.mark.parametrize("why", ["it was to end", "it did not say what it holds"])
+def test_a_worker_that_a_queue_has_ended_is_dead_by_then(new_queue: Start, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    monkeypatch.setattr(ray_transport, "_SILENCE_S", 0.3)
+    queue = new_queue()
+    queue.start_workers(Crew, num=1)
+    queue.wait_for_workers(1)
+    [worker] = queue.status().workers
+    assert worker.pid is not None and worker.node is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+
+    async def end() -> None:
+        transport = RayTransport()
+        if why == "it was to end":
+            transport.know({worker.id: ray.get_actor(names.worker_actor(worker.id), namespace=names.NAMESPACE)})
+            await transport.end(WorkerRef(worker.id, worker.node or ""))
+        else:
+            assert await transport.survivors(queue.name) == []
+
+    asyncio.run(end())
+    assert not runs(worker.pid)
 
 
 def test_a_group_that_ray_counts_as_restarting_begins_all_the_same() -> None:

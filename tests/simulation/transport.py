@@ -178,7 +178,6 @@ class SimTransport:
                 return await self._examine(actor, tokens)
         self._history.note("case", what="a worker out of sight is killed")
         await self._end(actor)
-        await self._bury(actor)
         return [Lost(Failure("unresponsive", "WorkerUnavailable", "the worker stopped answering and was killed"))] * len(tokens)
 
     async def _answer(self, actor: Actor, token: Token, answer: Answer | None) -> Report:
@@ -214,8 +213,9 @@ class SimTransport:
             except ActorUnavailable:
                 pass
             except CallFailed:
-                return
+                break
             await asyncio.sleep(_RETRY_S)
+        await self._bury(actor)
 
     async def _until_answered(self, actor: Actor, token: Token) -> list[Answer]:
         while True:

@@ -8,18 +8,20 @@ import honeydew_ray as honeydew
 from honeydew_ray.actors import cluster
 
 
-class Sleeper:
-    """As fast as the other workers, by another class."""
+class Visitor:
+    """Runs what the other workers run, by another class."""
 
-    def sleep(self, seconds: float) -> None:
+    def wait_for(self, gate: str) -> None:
         import time
+        from pathlib import Path
 
-        time.sleep(seconds)
+        while not Path(gate).exists():
+            time.sleep(0.02)
 
 
 if __name__ == "__main__":
     cluster.connect(sys.argv[1], log_to_driver=False)
     queue = honeydew.get_queue(sys.argv[2])
-    queue.start_workers(Sleeper, num=1, nodes=[sys.argv[3]], group="visitor")
-    jobs = [queue.submit("sleep", 0.2) for _ in range(20)]
+    queue.start_workers(Visitor, num=1, nodes=[sys.argv[3]], group="visitor")
+    jobs = [queue.submit("wait_for", sys.argv[4]) for _ in range(20)]
     print(*(job.id for job in jobs))
