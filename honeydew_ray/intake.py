@@ -87,7 +87,12 @@ class Intake:
                 self._mailbox.post(self.take, arrival)
 
     async def _with_room(self, arrivals: list[Arrival], most: int) -> list[Arrival]:
-        counts = await self._store.counts()
+        try:
+            counts = await self._store.counts()
+        except Exception as error:
+            for arrival in arrivals:
+                _refuse(arrival, error)
+            return []
         room = most - counts.pending - counts.delayed
         admitted: list[Arrival] = []
         for arrival in arrivals:

@@ -105,6 +105,22 @@ async def test_whoever_is_refused_as_patience_ends_is_not_let_in_all_the_same() 
 
 
 @virtual
+async def test_if_the_store_cannot_say_how_many_wait_all_who_would_enter_are_told() -> None:
+    store = TroubledStore()
+    bench = await Bench(store=store, max_pending=1).open(workers=1)
+    await enqueue(bench, "sleep 1")
+    await enqueue(bench, "ok")
+    at_door = [asyncio.ensure_future(enqueue(bench, "ok", patience_s=1000)) for _ in range(2)]
+    await asyncio.sleep(0.5)
+    store.failing["counts"] = 1
+    await asyncio.sleep(2)
+    for told in at_door:
+        with pytest.raises(OSError, match="disk full in counts"):
+            await asyncio.wait_for(told, 0)
+    await enqueue(bench, "ok")
+
+
+@virtual
 async def test_nobody_overtakes_who_waits_at_the_door() -> None:
     bench = await Bench(max_pending=2).open()
     await enqueue(bench, "ok")
