@@ -17,6 +17,7 @@ VERDICT_CHARACTERS = 4_000
 
 
 @pytest.mark.hammer
+@pytest.mark.demanding
 @pytest.mark.timeout(SECONDS + 270)
 def test_a_run_of_kills_loses_nothing() -> None:
     """Half a minute long for whoever waits for it, 90 s in continuous integration; ``HONEYDEW_HAMMER_S`` says otherwise."""

@@ -10,6 +10,8 @@ import pytest
 
 from tests.cluster.scripts import run_script
 
+pytestmark = pytest.mark.demanding
+
 
 def why_not() -> str:
     """Why this machine cannot make networks; empty if it can."""

@@ -13,6 +13,8 @@ from tests.cluster.crew import Crew
 from tests.cluster.machines import Machines, homes, ready, until
 from tests.cluster.signals import Signal
 
+pytestmark = pytest.mark.demanding
+
 OFF_HEAD = {"zone": "!head"}
 Start = Callable[..., honeydew.Queue]
 
