@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar, cast
@@ -9,9 +10,10 @@ from typing import Any, Generic, TypeVar, cast
 from honeydew_ray import cards, views
 from honeydew_ray.actors.client import QueueClient, settled
 from honeydew_ray.ends import error_of
-from honeydew_ray.errors import JobNotFound, QueueLost, ReplyNotRequested
+from honeydew_ray.errors import HoneydewError, JobNotFound, QueueLost, ReplyNotRequested
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import FINAL_STATES, CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
+from honeydew_ray.obstacle import standing_of
 from honeydew_ray.stores.base import Page, Query
 from honeydew_ray.waiters import Waiter
 
@@ -253,8 +255,14 @@ class Job(Generic[T]):
     # ----------------------------------------------------------------------------------------------
 
     def _why(self, timeout: float | None) -> str:
-        """What keeps the job from being run, for an error's text; whoever waits for moments only is not kept longer by the question."""
-        found = self._client.obstacle(_ASK_WHY_S) if timeout is not None and timeout >= _ASK_WHY_S else None
+        """Why the job has not ended, for an error's text; whoever waits for moments only is not kept longer by the question."""
+        if timeout is None or timeout < _ASK_WHY_S:
+            return ""
+        patience_s = min(max(timeout / 10, _ASK_WHY_S), _LOOK_TIMEOUT_S)
+        found = self._client.obstacle(patience_s)
+        if found is None:
+            with contextlib.suppress(HoneydewError, TimeoutError):  # the queue is away, or has forgotten the job
+                found = standing_of(self._snapshot(patience_s), time.time())
         return "" if found is None else f": {found}"
 
     def _follow(self, timeout_s: float | None = 60.0) -> Waiter:

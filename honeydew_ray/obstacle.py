@@ -1,7 +1,8 @@
-"""What keeps a queue's jobs from being run, in words for whoever waits for one."""
+"""What keeps a queue's jobs from being run, and how one stands, in words for whoever waits for it."""
 
 from __future__ import annotations
 
+from honeydew_ray.job import FINAL_STATES, JobSnapshot, JobState
 from honeydew_ray.status import QueueStatus, WorkerState
 
 _ABLE = frozenset({WorkerState.IDLE, WorkerState.BUSY, WorkerState.DRAINING})
@@ -28,3 +29,14 @@ def obstacle_of(status: QueueStatus) -> str | None:
     if WorkerState.STARTING in states:
         return "the queue's workers are still starting"
     return f"the queue's {len(status.workers)} worker(s) wait for room in the cluster, whose CPUs and the like `ray status` shows"
+
+
+def standing_of(job: JobSnapshot, now: float) -> str:
+    """How a job stands that nothing is known to hold up."""
+    if job.state in FINAL_STATES:
+        return "it ended just now"
+    if job.state is JobState.IN_PROGRESS and job.started_at is not None:
+        text = f"attempt {job.attempts} has been under way for {max(now - job.started_at, 0.0):.1f} s"
+    else:
+        text = f"it is {job.state}, after {job.attempts} attempt(s)"
+    return text if job.last_error is None else f"{text}; one before ended so: {job.last_error}"

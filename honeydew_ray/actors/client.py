@@ -154,7 +154,7 @@ class QueueClient:
         deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         wonder_at = time.monotonic() + _WONDER_S
         if not self._wondered and deadline > wonder_at and not self._wait_until(waiter, wonder_at):
-            found = self.obstacle(_ANSWER_S)
+            found = self.obstacle(min(_ANSWER_S, max(deadline - time.monotonic(), 0.0)))
             self._wondered = found is not None
             if found is not None:
                 log.warning("waiting for jobs of queue %r: %s", self.queue, found)

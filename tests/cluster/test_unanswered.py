@@ -45,3 +45,11 @@ def test_waiting_for_another_process_job_ends_in_time(client: QueueClient) -> No
     with pytest.raises(TimeoutError, match=r"has not ended within 0\.1 s"):
         job.result(timeout=0.1)
     assert time.monotonic() - began < 30
+
+
+def test_asking_what_holds_a_job_up_takes_none_of_the_time_that_there_is_not(client: QueueClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("honeydew_ray.actors.client._WONDER_S", 0.1)
+    job: Job[None] = Job(client, "job", waiter=client.expect("job"))
+    began = time.monotonic()
+    assert not job.wait(0.4)
+    assert time.monotonic() - began < 15, "it may ask for 30 s"

@@ -262,6 +262,17 @@ def test_whoever_waits_for_a_job_that_nobody_can_run_is_told_why(new_queue: Star
         job.result(timeout=0.5)
 
 
+def test_whoever_waits_for_a_job_that_takes_long_is_told_how_it_stands(new_queue: Start, new_signal: Callable[[], Signal]) -> None:
+    queue, started, finish = new_queue(), new_signal(), new_signal()
+    queue.start_workers(Crew, num=1)
+    job = queue.submit("hold", started, finish)
+    started.wait()
+    with pytest.raises(TimeoutError, match=r"has not ended within 0.5 s: attempt 1 has been under way for \d"):
+        job.result(timeout=0.5)
+    finish.send()
+    job.result(timeout=30)
+
+
 def test_a_method_that_no_worker_has_is_refused_as_soon_as_the_workers_were_started(new_queue: Start) -> None:
     queue = new_queue()
     queue.start_workers(Crew, num=1)
