@@ -18,10 +18,10 @@ POINTS = ["enq.pre_commit", "enq.post_commit", "disp.post_reserve", "ack.pre_com
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """One for each point, all at once: most of a run is waiting for commits."""
+    """One for each point, all at once: most of a run is waiting for commits. They leave other tests the processors."""
     folder, root = tmp_path_factory.mktemp("crashes"), Path(__file__).parents[2]
     started = {
-        point: subprocess.Popen([sys.executable, "-m", "tests.contracts.crash_runs", point, str(RUNS), str(folder)],
+        point: subprocess.Popen(["nice", sys.executable, "-m", "tests.contracts.crash_runs", point, str(RUNS), str(folder)],
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=root)
         for point in POINTS
     }
