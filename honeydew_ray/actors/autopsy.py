@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 
-import ray
 from ray.exceptions import OutOfMemoryError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from honeydew_ray.actors import blackbox, cluster
-from honeydew_ray.actors.wrapping import wrapped
+from honeydew_ray.actors.errand import run_on
 from honeydew_ray.dispatchers.base import WorkerRef
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import Token
 from honeydew_ray.postmortem import Recording, reports
 from honeydew_ray.transport import Lost, Report
 
-_REMOTE_TIMEOUT_S = 10.0
 _REMEMBERED = 1000
 
 
@@ -56,16 +52,7 @@ class Coroner:
 
 async def bury(worker: WorkerRef, own_node: str) -> Recording | None:
     """Make sure that a worker that Ray has declared dead is dead, and take what it left, on its own node."""
-    if worker.node == own_node:
-        return await asyncio.to_thread(blackbox.bury, worker.id)
-    there = NodeAffinitySchedulingStrategy(worker.node, soft=False)
-    ref = wrapped(blackbox.bury).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(worker.id)
-    try:
-        return await asyncio.wait_for(ref, _REMOTE_TIMEOUT_S)
-    except asyncio.TimeoutError:
-        with contextlib.suppress(Exception):
-            ray.cancel(ref)
-        raise
+    return await run_on(worker.node, own_node, blackbox.bury, worker.id)
 
 
 def _node_lost(worker: WorkerRef) -> Failure:

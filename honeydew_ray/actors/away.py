@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ray._private.state import actors as actor_table  # pyright: ignore
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
+
+from honeydew_ray.actors import cluster
 
 
 def is_away(actor: Any, error: RayError) -> bool:
@@ -17,13 +18,9 @@ def is_away(actor: Any, error: RayError) -> bool:
     """
     if isinstance(error, ActorUnavailableError):
         return True
-    return isinstance(error, ActorDiedError) and bool(error.preempted) and _state(actor) not in (None, "DEAD")
+    return isinstance(error, ActorDiedError) and bool(error.preempted) and cluster.state_of(actor) not in (None, "DEAD")
 
 
 async def is_away_async(actor: Any, error: RayError) -> bool:
     """As `is_away`, without holding up an event loop."""
     return await asyncio.to_thread(is_away, actor, error)
-
-
-def _state(actor: Any) -> str | None:
-    return actor_table(actor._actor_id.hex()).get("State")  # pyright: ignore

@@ -194,8 +194,16 @@ def end_actor(handle: Any, name: str) -> None:
 
 def node_of(actor: Any) -> str:
     """The node of an actor's latest process; empty if it has had none. Blocks for a call to the head node."""
-    entry = cast("dict[str, Any]", actor_table(actor._actor_id.hex()))  # pyright: ignore
-    return str(entry.get("Address", {}).get("NodeID", ""))
+    return str(_entry(actor).get("Address", {}).get("NodeID", ""))
+
+
+def state_of(actor: Any) -> str | None:
+    """Ray's name for the state of an actor; None if Ray does not know it. Blocks for a call to the head node."""
+    return _entry(actor).get("State")
+
+
+def _entry(actor: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", actor_table(actor._actor_id.hex()))  # pyright: ignore
 
 
 def node_is_alive(node: str) -> bool:

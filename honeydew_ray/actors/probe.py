@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ray.exceptions import ActorUnavailableError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from honeydew_ray.actors.wrapping import wrapped
+from honeydew_ray.actors.errand import run_on
 
 _CALLS = 3  # in the time after which silence is noticed
-_REMOTE_TIMEOUT_S = 10.0
 
 
 class Probe:
@@ -49,12 +47,8 @@ class Probe:
         return silent_s, computed_s
 
     async def _processor_time(self) -> float:
-        if self._node == self._own_node:
-            return processor_time(self._pid)
-        there = NodeAffinitySchedulingStrategy(self._node, soft=False)
-        ref = wrapped(processor_time).options(num_cpus=0, max_retries=0, scheduling_strategy=there).remote(self._pid)
         try:
-            return await asyncio.wait_for(ref, _REMOTE_TIMEOUT_S)
+            return await run_on(self._node, self._own_node, processor_time, self._pid)
         except Exception:  # the node is gone, or has no process to spare
             return math.inf
 
