@@ -22,8 +22,6 @@ from honeydew_ray.actors import cluster
 from tests.cluster.crew import Crew
 from tests.cluster.signals import Signal
 
-pytestmark = pytest.mark.cluster
-
 NewQueue = Callable[..., honeydew.Queue]
 NewSignal = Callable[[], Signal]
 HOSTILE = "<script>\x1b[31m\u202e"

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.cluster.scripts import run_script
-
-pytestmark = pytest.mark.cluster
 
 
 def test_a_control_store_that_is_kept_on_disk_may_be_killed(tmp_path: Path) -> None:

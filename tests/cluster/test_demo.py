@@ -2,12 +2,8 @@
 
 import re
 
-import pytest
-
 from honeydew_ray.demo.library import python_files, standard_library
 from tests.cluster.scripts import run_script
-
-pytestmark = pytest.mark.cluster
 
 
 def test_the_demo_accounts_for_every_file_and_recovers_from_both_accidents() -> None:

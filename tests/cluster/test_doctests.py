@@ -6,11 +6,7 @@ import doctest
 import importlib
 from collections.abc import Callable
 
-import pytest
-
 import honeydew_ray as honeydew
-
-pytestmark = pytest.mark.cluster
 
 
 class Classifier:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -222,7 +223,8 @@ def test_thirty_kills_under_load_lose_nothing(durable: Start, tmp_path: Path) ->
     for _ in range(30):
         target = len(acknowledged) + chance.randrange(5, 60)
         while len(acknowledged) < target:
-            pass
+            assert producer.is_alive()
+            time.sleep(0.001)
         kill_process_of(queue)
     done.set()
     producer.join()

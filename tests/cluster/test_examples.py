@@ -7,8 +7,6 @@ import pytest
 
 from tests.cluster.scripts import ROOT, run_script
 
-pytestmark = pytest.mark.cluster
-
 EXPECTED = {
     "local.py": """\
 by name: 4

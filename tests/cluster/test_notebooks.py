@@ -15,7 +15,7 @@ import pytest
 from honeydew_ray.actors import cluster
 from tests.cluster.scripts import ROOT
 
-pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore::DeprecationWarning:zmq", "ignore::ResourceWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:zmq", "ignore::ResourceWarning")
 
 FOLDER = ROOT / "notebooks"
 SAYS = {

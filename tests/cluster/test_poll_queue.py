@@ -22,8 +22,6 @@ from tests.cluster.test_examples import EXPECTED
 from tests.sql.databases import database, stop_servers
 from tests.sql.tables import Photos
 
-pytestmark = pytest.mark.cluster
-
 NewQueue = Callable[..., honeydew.Queue]
 ROUNDS = int(os.environ.get("HONEYDEW_ROUNDS", "1"))  # of two queues on one table; tests/sql has twenty, with processes of its own
 

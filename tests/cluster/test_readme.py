@@ -7,8 +7,6 @@ import pytest
 
 from tests.cluster.scripts import ROOT, run_script
 
-pytestmark = pytest.mark.cluster
-
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,6 @@ import pytest
 import honeydew_ray as honeydew
 from tests.cluster.crew import Crew, double
 from tests.cluster.signals import Signal
-
-pytestmark = pytest.mark.cluster
 
 NewQueue = Callable[..., honeydew.Queue]
 NewSignal = Callable[[], Signal]
@@ -98,6 +96,15 @@ WAITS: dict[str, Callable[[honeydew.Queue, honeydew.Job[Any]], Any]] = {
 }
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """An interrupt counts, though a shell has what it runs in the background ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_leaves_the_jobs_running_and_says_where_they_are(new_queue: NewQueue, new_signal: NewSignal) -> None:
     queue = new_queue("interrupted")
     queue.start_workers(Crew, num=1)

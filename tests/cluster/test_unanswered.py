@@ -14,8 +14,6 @@ from honeydew_ray.actors.client import QueueClient
 from honeydew_ray.job_handle import Job
 from honeydew_ray.protocol import QueueInfo
 
-pytestmark = pytest.mark.cluster
-
 
 class Mute:
     """A queue that answers nothing."""

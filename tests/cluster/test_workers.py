@@ -72,9 +72,15 @@ def test_an_init_that_raises_is_tried_again_and_shows(new_queue: Start, tmp_path
     assert worker.state in (WorkerState.FAILED_INIT, WorkerState.STARTING)
     assert worker.error is not None and "raised on purpose" in worker.error
     assert job.state == "pending"
-    counter.write_text("1000001")  # from now on it works
+    os.truncate(counter, 1_000_000)  # from now on it works
     assert job.result(timeout=30) == "ready"
     assert queue.status().workers[0].error is None
+
+
+def test_no_other_program_of_these_tests_goes_before_a_worker(new_queue: Start) -> None:
+    queue = new_queue()
+    queue.start_workers(num=1)
+    assert queue.submit(os.nice, 0).result(timeout=30) == os.nice(0)
 
 
 def test_others_work_while_one_cannot_start(new_queue: Start, tmp_path: Path) -> None:
