@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 _LOOK_TIMEOUT_S = 5.0  # a display is better without an answer than late
 _ASK_S = 1.0  # the least for a question, however short the wait for the job is to be
-_ASK_WHY_S = 0.5
+_MOMENTS_S = 0.5  # whoever waits no longer than moments is not kept by a question
+_ASK_WHY_S = 0.5  # the least for one, else a tenth of the wait
 _MISSING: Any = object()
 
 
@@ -255,10 +256,10 @@ class Job(Generic[T]):
     # ----------------------------------------------------------------------------------------------
 
     def _why(self, timeout: float | None) -> str:
-        """Why the job has not ended, for an error's text; whoever waits for moments only is not kept longer by the question."""
-        if timeout is None or timeout < _ASK_WHY_S:
+        """Why the job has not ended, for an error's text."""
+        if timeout is None or timeout < _MOMENTS_S:
             return ""
-        patience_s = min(max(timeout / 10, _ASK_WHY_S), _LOOK_TIMEOUT_S)
+        patience_s = max(min(timeout / 10, _LOOK_TIMEOUT_S), _ASK_WHY_S)
         found = self._client.obstacle(patience_s)
         if found is None:
             with contextlib.suppress(HoneydewError, TimeoutError):  # the queue is away, or has forgotten the job

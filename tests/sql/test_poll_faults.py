@@ -256,11 +256,15 @@ def test_what_is_inserted_or_made_ready_by_hand_wakes_a_queue_and_what_queues_do
         source.watch(lambda: woken.append(time.monotonic()))
         with StoreDriver(source) as store:
             _wait(lambda: len(woken) == 1)  # as it begins to listen
-            photos.insert(1, 2, 3)
-            inserted = time.monotonic()
-            _wait(lambda: len(woken) == 2)
-            assert woken[-1] - inserted < 0.1
-            a, b = store.claim(2, time.time())
+            delays: list[float] = []
+            for number in range(1, 6):
+                photos.insert(number)
+                inserted = time.monotonic()
+                _wait(lambda: len(woken) == 1 + number)  # noqa: B023
+                delays.append(woken[-1] - inserted)
+            assert sorted(delays)[2] < 0.1, delays
+            a, b, *_ = store.claim(4, time.time())
+            woken.clear()
             store.ack(a)
             store.nack(lifecycle.gave_back(b, time.time()))
             store.nack(lifecycle.retried(store.claim_one(time.time()), FAILURE, time.time(), 0.0, None))
@@ -268,17 +272,17 @@ def test_what_is_inserted_or_made_ready_by_hand_wakes_a_queue_and_what_queues_do
             store.nack(lifecycle.abandoned(job, FAILURE, time.time()))
             photos.set(a.id, size=7)
             photos.set(a.id, honeydew_test_lock=0)
-            _wait(lambda: len(woken) == 3)
+            _wait(lambda: len(woken) == 1)
             photos.set(job.id, honeydew_test_lock=0)
-            _wait(lambda: len(woken) == 4)
+            _wait(lambda: len(woken) == 2)
             photos.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()")
-            _wait(lambda: len(woken) == 5)  # it listens again, and may have missed something
+            _wait(lambda: len(woken) == 3)  # it listens again, and may have missed something
             photos.insert(9)
-            _wait(lambda: len(woken) == 6)
+            _wait(lambda: len(woken) == 4)
 
 
 def _wait(done: Callable[[], bool]) -> None:
-    asyncio.run(until(done, 5))
+    asyncio.run(until(done, 30))
 
 
 def test_a_role_that_may_only_read_and_update_the_named_columns(postgres: str) -> None:
