@@ -1,4 +1,4 @@
-"""What holds for all tests: their order, which of them run beside others, and what Ray's workers may have of the processors."""
+"""What holds for all tests: their order, and which of them run beside others."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ import pytest
 
 HERE = Path(__file__)
 CLUSTER = HERE.parent / "cluster"
-
-# Ray's own choice, niceness 15, leaves its workers a thirtieth of a processor beside one busy program; two of these tests run at a time,
-# and some are such programs for minutes.
-os.environ.update(RAY_worker_niceness="0")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import honeydew_ray as honeydew
 from honeydew_ray.actors import cluster
+from tests.cluster.scripts import FAIR_SHARE
 from tests.cluster.signals import Signal
 
 _NUMBERS = itertools.count(1)
@@ -26,7 +27,9 @@ def ray_cluster() -> Iterator[None]:
 
 
 def connect() -> None:
-    cluster.connect("local", num_cpus=16, include_dashboard=False, log_to_driver=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*FAIR_SHARE)
+        cluster.connect("local", num_cpus=16, include_dashboard=False, log_to_driver=False)
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+FAIR_SHARE = "RAY_worker_niceness", "0"
+"""Where a Ray starts, gives its workers their share of the processors. Ray's own choice, niceness 15, leaves them a thirtieth of one that
+another program keeps busy; two of these tests run at a time, and some are such programs for minutes."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,13 @@ class Finished:
         return f"exit code {self.code}\n--- output\n{self.output}\n--- errors\n{self.errors}"
 
 
-def run_script(*arguments: object, timeout_s: float = 100, cwd: Path = ROOT) -> Finished:
-    """Run Python with these arguments. Fails if the script leaves a process behind."""
-    tag = f"HONEYDEW_TEST_RUN={uuid.uuid4().hex}"
-    environment = {**os.environ, "RAY_ADDRESS": "local", "COLUMNS": "140", **dict([tag.split("=")])}
+def run_script(*arguments: object, timeout_s: float = 100, cwd: Path = ROOT, yields: bool = False) -> Finished:
+    """Run Python with these arguments. Fails if the script leaves a process behind. ``yields``: its Ray leaves others the processors."""
+    mark = "HONEYDEW_TEST_RUN", uuid.uuid4().hex
+    tag = "=".join(mark)
+    environment = {**os.environ, "RAY_ADDRESS": "local", "COLUMNS": "140", **dict([mark])}
+    if not yields:
+        environment.update([FAIR_SHARE])
     script = subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,

