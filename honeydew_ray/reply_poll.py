@@ -66,6 +66,11 @@ class ReplyPoll:
             self._stopped.set()
             return first
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopped.is_set()
+
     def join(self, timeout_s: float) -> None:
         """Return when the thread has ended, or after ``timeout_s`` seconds."""
         thread = self._thread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -69,7 +70,8 @@ class Sent(NamedTuple):
         try:
             self.delivery.confirm()
         except EnqueueUncertain as error:
-            error.job = self.jobs[0] if len(self.jobs) == 1 else self.jobs
+            jobs = [copy.copy(job) for job in self.jobs]  # these ask the queue first, which never tells of jobs that it never had
+            error.job = jobs[0] if len(jobs) == 1 else jobs
             raise
         return self.jobs
 

@@ -33,8 +33,8 @@ class Waiter:
 class Waiters:
     """The waiters of one process for the jobs of one queue, each kept only as long as somebody holds it. For any thread.
 
-    Invariants: all who wait for one job share one waiter; it is settled once, under the lock, and
-    then each of its callbacks is called once, outside of it. What a callback raises is logged.
+    Invariants: all who wait for one job share one waiter, but for those who come after it was lost; it is settled once, under the
+    lock, and then each of its callbacks is called once, outside of it. What a callback raises is logged.
     """
 
     def __init__(self) -> None:
@@ -42,9 +42,12 @@ class Waiters:
         self._waiters: weakref.WeakValueDictionary[JobId, Waiter] = weakref.WeakValueDictionary()
 
     def of(self, job_id: JobId) -> Waiter:
-        """The waiter for this job, made if there is none."""
+        """The waiter for this job, made if there is none that may hear its end, or has."""
         with self._changed:  # else two threads might make one each, and one of them never hear
-            return self._waiters.setdefault(job_id, Waiter())
+            waiter = self._waiters.get(job_id)
+            if waiter is None or waiter.lost is not None:
+                waiter = self._waiters[job_id] = Waiter()
+            return waiter
 
     def find(self, job_id: JobId) -> Waiter | None:
         """The waiter for this job, if there is one."""

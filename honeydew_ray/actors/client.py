@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from honeydew_ray.actors import cluster, names
 from honeydew_ray.actors.away import is_away
@@ -75,12 +75,12 @@ class QueueClient:
                 return ray.get(getattr(self.actor, method).remote(*args), timeout=left)
             except RayTaskError as error:
                 raise unwrapped(error) from None
-            except (ActorUnavailableError, ActorDiedError) as error:
-                if not is_away(self.actor, error):
-                    raise self._gone() from None
-                time.sleep(_RETRY_S)
             except GetTimeoutError:
                 raise TimeoutError(f"queue {self.queue!r} did not answer {method} within {timeout_s:g} s") from None
+            except RayError as error:
+                if not is_away(self.actor, error):
+                    raise self._gone() from error
+                time.sleep(_RETRY_S)
 
     def deliver(self, common: Submission, rows: Sequence[Row], buffers: Sequence[Any], waiters: Sequence[Waiter],
                 timeout_s: float) -> Delivery:
@@ -106,6 +106,8 @@ class QueueClient:
         """
         waiter = self._waiters.of(job_id)
         self._start_polling()
+        if self._poll.stopped:
+            self._waiters.lose(self._left(), [waiter])
         return waiter
 
     def follow(self, job_id: JobId, timeout_s: float | None = _CALL_TIMEOUT_S) -> Waiter:
@@ -133,9 +135,10 @@ class QueueClient:
         return [made[job_id] if waiter is None else waiter for job_id, waiter in zip(job_ids, waiters, strict=True)]
 
     def _known(self, job_id: JobId) -> Waiter | None:
-        """The waiter for a job that the queue is known to have taken; any other may be that of somebody whose job never arrives."""
+        """The waiter for a job that the queue is known to have taken, and that was not lost; any other's job may never arrive."""
         waiter = self._waiters.find(job_id)
-        return waiter if waiter is not None and (waiter.incarnation is not None or waiter.settled) else None
+        known = waiter is not None and waiter.lost is None and (waiter.incarnation is not None or waiter.settled)
+        return waiter if known else None
 
     def expect_again(self, job_id: JobId) -> None:
         """The job is back in line: whoever in this process knows its end waits for the next one."""
@@ -188,12 +191,7 @@ class QueueClient:
             with contextlib.suppress(Exception):  # the queue may be gone
                 self.actor.forget.remote(self.id)
             self._poll.join(_LEAVE_S)
-        left = what_is_left(self.queue, self.durable)
-        self._waiters.lose(QueueLost(f"nobody waits for queue {self.queue!r} in this process any more; {left}"))
-
-    def _start_polling(self) -> None:
-        if self._poll.begin():
-            _close_at_exit(self)
+        self._waiters.lose(self._left())
 
     def _asked(self, method: str, *args: Any) -> Any:
         """The queue's answer, for the poll, which waits outside of Ray. Raises `Away`; `ConnectionError` once Ray is shut down."""
@@ -208,7 +206,7 @@ class QueueClient:
             value = answer.result()
         except RayTaskError as error:
             raise Away from error
-        except (ActorUnavailableError, ActorDiedError) as error:
+        except RayError as error:
             with cluster.held_open() as connected:
                 if connected and is_away(self.actor, error):
                     raise Away from error
@@ -219,6 +217,14 @@ class QueueClient:
         if not ray.is_initialized():  # else Ray would start anew, without the queue
             again = f'get_queue("{self.queue}")'
             raise QueueNotFound(f"this process is no longer connected to Ray; connect, and find the queue again with {again}")
+
+    def _start_polling(self) -> None:
+        if self._poll.begin():
+            _close_at_exit(self)
+
+    def _left(self) -> QueueLost:
+        left = what_is_left(self.queue, self.durable)
+        return QueueLost(f"nobody waits for queue {self.queue!r} in this process any more; {left}")
 
     def _gone(self) -> QueueNotFound:
         return QueueNotFound(f"queue {self.queue!r} is gone; {what_is_left(self.queue, self.durable)}")

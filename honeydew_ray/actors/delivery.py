@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, ObjectLostError, RayTaskError
+from ray.exceptions import GetTimeoutError, ObjectLostError, RayError, RayTaskError
 
 from honeydew_ray.actors.away import is_away
 from honeydew_ray.actors.ray_transport import unwrapped
@@ -59,11 +59,11 @@ class Delivery:
                         raise EnqueueUncertain(f"an earlier try may have enqueued the job; the latest was refused: {refusal}") from None
                     raise refusal from None
                 self._sent = self._send()
-            except (ActorUnavailableError, ActorDiedError, GetTimeoutError) as error:
+            except RayError as error:
                 if not isinstance(error, GetTimeoutError) and not is_away(self._actor, error):
                     if unclear:
-                        raise EnqueueUncertain(f"queue {self._queue!r} is gone; the job may have been enqueued or not") from None
-                    raise self._gone() from None
+                        raise EnqueueUncertain(f"queue {self._queue!r} is gone; the job may have been enqueued or not") from error
+                    raise self._gone() from error
                 unclear = True
                 time.sleep(_RETRY_S)
                 self._sent = self._send()

@@ -43,6 +43,11 @@ def as_arguments(buffers: Sequence[pickle.PickleBuffer]) -> list[Any]:
     return [_array(buffer.raw()) for buffer in buffers]
 
 
+def copied(buffers: Sequence[pickle.PickleBuffer]) -> list[Any]:
+    """As `as_arguments`, apart from the objects that the buffers belong to: what becomes of those changes nothing here."""
+    return [array.copy() for array in as_arguments(buffers)]
+
+
 def own(arrays: Sequence[Any]) -> tuple[StoredBuffer, ...]:
     """Buffers that came as arguments, put into the store anew: they live as long as this process keeps them."""
     return tuple(StoredBuffer(ray.put(array), array.nbytes) for array in arrays)

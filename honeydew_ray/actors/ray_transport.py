@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from honeydew_ray import failpoints
 from honeydew_ray.actors import cluster, names, objects
@@ -198,9 +198,9 @@ class RayTransport:
                 return
             except RayTaskError as error:
                 raise unwrapped(error) from None
-            except (ActorUnavailableError, ActorDiedError) as error:
+            except RayError as error:
                 if not await is_away_async(handle, error):
-                    raise HoneydewError(f"queue {queue!r} died while it was given jobs: {exception_text(error)}") from None
+                    raise HoneydewError(f"queue {queue!r} could not be given the jobs: {exception_text(error)}") from None
                 await asyncio.sleep(_RETRY_S)  # they may have arrived; the same ids again do no harm
 
     async def _out_of_sight(self, worker: WorkerRef, handle: Any, tokens: Sequence[Token], error: Exception) -> list[Report]:

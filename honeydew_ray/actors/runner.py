@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
@@ -62,7 +63,12 @@ class LoopRunner:
         self._jobs: set[Token] = set()
         self._tasks: dict[Token, asyncio.Task[Any]] = {}  # for the loop's thread alone
         self._stopped: set[Token] = set()
-        threading.Thread(target=self._loop.run_forever, name="honeydew-jobs", daemon=True).start()
+        threading.Thread(target=self._run_loop, name="honeydew-jobs", daemon=True).start()
+
+    def _run_loop(self) -> None:
+        while True:
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):  # of a task, which ends; asyncio would have the loop end, too
+                self._loop.run_forever()
 
     def make(self, function: Callable[[], Any]) -> Any:
         return self._wait(self._call(function))

@@ -16,7 +16,7 @@ import ray
 from honeydew_ray import craft, failpoints, payload
 from honeydew_ray.actors import names
 from honeydew_ray.actors.blackbox import BlackBox
-from honeydew_ray.actors.objects import StoredBuffer, as_arguments
+from honeydew_ray.actors.objects import StoredBuffer, as_arguments, copied
 from honeydew_ray.actors.runner import LoopRunner, Runner, Stopped, ThreadRunner
 from honeydew_ray.actors.wire import pack, unpack
 from honeydew_ray.failure import Failure, exception_text, exception_traceback
@@ -124,13 +124,15 @@ class WorkerActor:
 
         ``buffers``: the large ones of the arguments of the only job.
         """
-        return pack([self._run(assignment, buffers) for assignment in self._accept(lease)])
+        assignments = self._accept(lease)
+        alone = len(assignments) == 1 and self._spec.concurrency == 1
+        return pack([self._run(assignment, buffers, alone) for assignment in assignments])
 
     @ray.method(num_returns=2)
     def run_large(self, lease: bytes, buffers: tuple[StoredBuffer, ...] = ()) -> tuple[bytes, list[Any]]:
         """As `run`, one job whose result is expected to be large: its buffers come with the answer, and need no `fetch`."""
         [assignment] = self._accept(lease)
-        answers = pack([self._run(assignment, buffers)])
+        answers = pack([self._run(assignment, buffers, alone=self._spec.concurrency == 1)])
         with self._lock:
             return answers, self._kept[assignment.token][1] if assignment.token in self._kept else []
 
@@ -147,7 +149,7 @@ class WorkerActor:
                     self._waiting.add(assignment.token)
         return assignments
 
-    def _run(self, assignment: Assignment, buffers: tuple[StoredBuffer, ...]) -> bytes:
+    def _run(self, assignment: Assignment, buffers: tuple[StoredBuffer, ...], alone: bool) -> bytes:
         token = assignment.token
         if not self._begin(token, math.inf if assignment.timeout_s is None else time.monotonic() + assignment.timeout_s):
             return NOT_ON_SPOILT_STATE if self._spoilt else NOT_STARTED
@@ -158,7 +160,7 @@ class WorkerActor:
             value = self._call(assignment, buffers)
             ran_s = time.perf_counter() - began
             result, large = payload.dumps(value, "the job's result")
-            arrays = as_arguments(large)
+            arrays = as_arguments(large) if alone else copied(large)  # another job may change what this one returned before it is sent
             answer = pack((result, tuple(array.nbytes for array in arrays), None, False, ran_s))
         except Stopped:
             answer = pack((None, (), None, False, None, True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 FAST_DETECTION = {"initial_delay_ms": 0, "period_ms": 1000, "timeout_ms": 500, "failure_threshold": 3}
@@ -15,6 +16,13 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
 import honeydew_ray as honeydew  # noqa: E402
+
+
+def refused(call: Callable[[], object]) -> str:
+    try:
+        return f"not refused: {call()}"
+    except Exception as error:
+        return type(error).__name__
 
 
 def main(folder: Path) -> None:
@@ -29,6 +37,8 @@ def main(folder: Path) -> None:
         job.result(timeout=60)
     except honeydew.QueueLost as error:
         print("result", type(error).__name__, str(error).split("; ")[1].split(":")[0])
+    calls: list[Callable[[], object]] = [queue.status, lambda: queue.submit(os.getpid), lambda: queue.job(job.id).state, queue.stop]
+    print("calls", *(refused(call) for call in calls))
     print("queues", *honeydew.queues() or ["none"])
     again = honeydew.start_queue("far", store=honeydew.SQLiteStore(folder / "far.db"))  # these nodes share a disk
     print("carried on with", again.status().pending)

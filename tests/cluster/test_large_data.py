@@ -86,3 +86,22 @@ def test_a_large_result_outlives_the_worker_that_made_it(new_queue: Start) -> No
         value = job.result(timeout=60)
         assert (value.nbytes, int(value.min()), int(value.max())) == (nbytes, 1, 1)
         assert value.flags.writeable == (nbytes != LARGE), "large ones are mapped from the store, not copied"
+
+
+class Sums:
+    """Adds to an array of its own, which each job returns."""
+
+    def __init__(self) -> None:
+        self.sum = np.zeros(50_000)
+
+    def add(self, number: int) -> Any:
+        self.sum += number
+        return self.sum
+
+
+def test_a_large_result_is_what_the_job_returned_whatever_the_next_of_its_lease_does(new_queue: Start) -> None:
+    queue = new_queue(suspended=True)
+    queue.start_workers(Sums, num=1, prefetch="auto")
+    jobs = queue.submit_many("add", [1] * 50)
+    queue.resume()
+    assert [job.result(timeout=60)[0] for job in jobs] == list(range(1, 51))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -145,6 +146,9 @@ class Juggler:
     async def fail(self) -> None:
         raise ValueError("as asked")
 
+    async def leave(self) -> None:
+        sys.exit(3)
+
     def pid(self) -> int:
         return os.getpid()
 
@@ -183,6 +187,16 @@ def test_async_jobs_are_stopped_one_by_one(juggler: honeydew.Queue, new_signal: 
     assert juggler.submit("meet", "x", 2).result(timeout=60)
     assert other.result(timeout=60)
     assert juggler.submit("pid").result(timeout=60) == pid, "the worker outlived all of it"
+
+
+def test_an_async_job_that_exits_fails_by_itself(juggler: honeydew.Queue) -> None:
+    pid, other = juggler.submit("pid").result(timeout=60), juggler.submit("meet", "x", 1)
+    with pytest.raises(honeydew.JobAbandoned) as caught:
+        juggler.submit("leave").result(timeout=60)
+    assert caught.value.kind == "exit"
+    assert juggler.submit("meet", "x", 2).result(timeout=60)
+    assert other.result(timeout=60)
+    assert juggler.submit("pid").result(timeout=60) == pid
 
 
 def test_jobs_at_once_publish_each_its_own_progress(juggler: honeydew.Queue) -> None:

@@ -66,3 +66,17 @@ def test_a_forgotten_job_that_outlives_its_timeout_does_not_keep_its_worker(new_
     lost(queue.options(timeout_s=3).submit("linger", queue_pid, go), go)
     other_pid, _ = queue.submit("read").result(timeout=60)
     assert other_pid != worker_pid
+
+
+def test_a_job_that_was_lost_may_be_submitted_again_under_its_id(new_queue: NewQueue) -> None:
+    queue = new_queue()
+    with_id = queue.options(job_id="order-17")
+    lost_job = with_id.submit(abs, -1)
+    os.kill(queue.status().pid or 0, signal.SIGKILL)
+    with pytest.raises(honeydew.QueueLost):
+        lost_job.result(timeout=60)
+    queue.start_workers(num=1)
+    assert with_id.submit(abs, -1).result(timeout=60) == 1
+    assert queue.job(lost_job.id).result(timeout=60) == 1
+    with pytest.raises(honeydew.QueueLost):
+        lost_job.result(timeout=60)

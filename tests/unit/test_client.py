@@ -9,8 +9,10 @@ import pytest
 from honeydew_ray import queue as queue_module
 from honeydew_ray.actors import client as client_module
 from honeydew_ray.actors.client import QueueClient
-from honeydew_ray.errors import JobNotFound, QueueLost, WorkersNotFound
+from honeydew_ray.errors import EnqueueUncertain, JobNotFound, QueueLost, WorkersNotFound
 from honeydew_ray.protocol import QueueInfo
+from honeydew_ray.shipper import Shipper, SubmitOptions
+from honeydew_ray.task import task_of
 
 
 class Client(QueueClient):
@@ -26,6 +28,16 @@ class Client(QueueClient):
 
     def _start_polling(self) -> None: ...
 
+    def deliver(self, *_: Any) -> Any:
+        return Unanswered()
+
+
+class Unanswered:
+    """A delivery that may have arrived or not."""
+
+    def confirm(self) -> None:
+        raise EnqueueUncertain("the queue did not answer")
+
 
 def test_a_job_that_another_thread_waits_for_and_that_never_arrived_is_not_found() -> None:
     client = Client("there")
@@ -36,6 +48,37 @@ def test_a_job_that_another_thread_waits_for_and_that_never_arrived_is_not_found
         client.follow_all(["there", "never"])
     assert client.follow("there") is never[1]
     assert client.follow_all(["there"]) == [never[1]]
+
+
+def test_a_job_that_was_lost_is_asked_for_anew() -> None:
+    client = Client("job")
+    lost = client.follow("job")
+    client._waiters.lose(QueueLost("its queue died"))
+    waiter = client.follow("job")  # somebody submitted it again
+    assert waiter is not lost
+    assert not waiter.settled
+
+
+def test_who_waits_when_this_process_has_let_go_of_the_queue_is_told_at_once() -> None:
+    client = Client("job")
+    client._poll.stop()
+    waiter = client.expect("job")
+    assert "nobody waits for queue 'photos' in this process any more" in str(waiter.lost)
+
+
+def test_the_handle_on_a_job_that_may_never_have_arrived_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module.ray, "is_initialized", lambda: True, raising=False)
+    client = Client("there")
+    lost, there = (Shipper(client, SubmitOptions(job_id=job_id)) for job_id in ("lost", "there"))
+    for shipper in lost, there:
+        with pytest.raises(EnqueueUncertain) as caught:
+            shipper.send([shipper.pack(task_of(len), ("a",), {})]).confirmed()
+        job = caught.value.job
+        if shipper is lost:
+            with pytest.raises(JobNotFound):
+                job.wait(0)
+        else:
+            assert not job.wait(0)
 
 
 def test_who_waits_by_a_callback_hears_that_the_connection_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

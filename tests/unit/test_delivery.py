@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorUnavailableError, ObjectLostError, RayTaskError
+from ray.exceptions import ActorUnavailableError, ActorUnschedulableError, ObjectLostError, RayTaskError
 
 from honeydew_ray.actors import delivery
 from honeydew_ray.errors import EnqueueUncertain, QueueFull, QueueNotFound, UnknownMethod
@@ -55,6 +55,14 @@ def test_after_a_try_of_unclear_end_a_refusal_does_not_say_that_nothing_was_enqu
     unclear = ActorUnavailableError("a connection broke", b"0" * 16)
     with pytest.raises(EnqueueUncertain, match="earlier try"):
         deliver(unclear, told(refusal)).confirm()
+
+
+def test_a_queue_that_ray_cannot_start_again_is_gone(deliver: Deliver) -> None:
+    nowhere = ActorUnschedulableError("its node is dead")
+    with pytest.raises(QueueNotFound):
+        deliver(nowhere).confirm()
+    with pytest.raises(EnqueueUncertain, match="is gone; the job may have been enqueued"):
+        deliver(ActorUnavailableError("a connection broke", b"0" * 16), nowhere).confirm()
 
 
 def test_after_a_try_of_unclear_end_a_confirmation_counts(deliver: Deliver) -> None:

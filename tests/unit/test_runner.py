@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -86,3 +87,41 @@ def test_one_that_swallows_the_stop_has_its_value_and_one_that_raises_its_error(
         assert running.result(timeout=30) == "went on"
     with pytest.raises(ValueError, match="on purpose"):
         runner.run(TOKEN, job(), fails)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_what_would_end_a_program_ends_only_the_job_that_raises_it(error: BaseException) -> None:
+    runner = LoopRunner()
+
+    async def leave() -> None:
+        raise error
+
+    async def have_another_leave() -> str:
+        other = asyncio.ensure_future(leave())
+        await asyncio.wait([other])
+        return f"{type(other.exception()).__name__} of another"
+
+    def leave_at_once() -> None:
+        raise error
+
+    expected = type(error).__name__
+    assert _ended(lambda: runner.make(leave_at_once)) == expected
+    assert _ended(lambda: runner.run(TOKEN, job(), leave)) == expected
+    assert _ended(lambda: runner.run(TOKEN, job(), leave_at_once)) == expected
+    assert _ended(lambda: runner.run(TOKEN, job(), have_another_leave)) == f"{expected} of another"
+
+
+def _ended(call: Callable[[], Any]) -> Any:
+    """What a call returns, or the name of what it raises; None if it never ends."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:
+            found.append(type(error).__name__)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(10)
+    return found[0] if found else None

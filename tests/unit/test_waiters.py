@@ -115,3 +115,14 @@ def test_who_is_not_waited_for_any_more_is_not_kept() -> None:
     waiters = Waiters()
     waiters.of("job")
     assert waiters.find("job") is None
+
+
+def test_whoever_waits_for_a_job_that_was_lost_and_is_back_has_a_waiter_of_their_own() -> None:
+    waiters = Waiters()
+    lost = waiters.of("job")
+    waiters.lose(QueueLost("its queue died"))
+    again = waiters.of("job")
+    assert waiters.of("job") is again is not lost
+    waiters.ended([done("job")])
+    assert again.end is not None
+    assert lost.end is None
