@@ -22,7 +22,8 @@ class Inquiries:
         """A command: have a client sent the ends of these jobs; those not known here are returned instead."""
         before = {job_id: self._replies.find(job_id) for job_id in job_ids}
         unknown = [job_id for job_id, end in before.items() if self._store.outside or end is None]
-        held = (await self._store.page(Query(ids=unknown), limit=len(unknown))).jobs if unknown else list[JobRecord]()
+        look = Query(ids=unknown, payloads=False)  # with them, the many jobs of a client may be more than memory holds
+        held = (await self._store.page(look, limit=len(unknown))).jobs if unknown else list[JobRecord]()
         for job in held:
             if job.state in FINAL_STATES:  # in the dead list, for longer than ends are kept
                 self._replies.send(client, JobSnapshot.of(job))

@@ -155,8 +155,9 @@ class Intake:
     async def _knows_all(self, arrival: Arrival) -> bool:
         """Whether all of the jobs were enqueued before."""
         strange = [job.id for job in arrival.jobs if self._replies.find(job.id) is None and job.id not in self._monitors]
+        look = Query(ids=strange, payloads=False)
         try:
-            return not strange or len((await self._store.page(Query(ids=strange), limit=len(strange))).jobs) == len(strange)
+            return not strange or len((await self._store.page(look, limit=len(strange))).jobs) == len(strange)
         except Exception:  # closed, or in trouble: then it cannot be told
             return False
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from honeydew_ray.errors import QueueLost
+from honeydew_ray.job import JobId
 from honeydew_ray.protocol import Collected, QueueInfo
 from honeydew_ray.waiters import Waiter, Waiters
 
@@ -17,6 +18,7 @@ PATIENCE_S = 30.0
 """How long the queue may keep a call waiting for the first end."""
 
 _RETRY_S = 0.1
+_EXPECT_MANY = 1000
 
 
 class Away(Exception):
@@ -139,8 +141,8 @@ class ReplyPoll:
         waiters = self._waiters.open()
         taken = [(job_id, waiter) for job_id, waiter in waiters if waiter.incarnation is not None]  # the others may still be on their way
         try:
-            unknown = set(self._ask("expect", [job_id for job_id, _ in waiters], self._client))
-        except Exception:  # it is away again, or only a connection broke: to be asked again when it next answers
+            unknown = set(expect_all(self._ask, [job_id for job_id, _ in waiters], self._client))
+        except Exception:  # it is away again, or only a connection broke: to be asked again, for all, when it next answers
             self._unasked = True
             return
         self._unasked = False
@@ -149,6 +151,12 @@ class ReplyPoll:
 
     def _memory_lost(self) -> QueueLost:
         return QueueLost(f"the process of queue {self._queue!r} died, and its store kept nothing")
+
+
+def expect_all(ask: Ask, job_ids: Sequence[JobId], client: str) -> list[JobId]:
+    """Tell the queue that a client waits for the ends of these jobs, in a call for every thousand; those that it does not know."""
+    chunks = (job_ids[start_at : start_at + _EXPECT_MANY] for start_at in range(0, len(job_ids), _EXPECT_MANY))
+    return [job_id for chunk in chunks for job_id in ask("expect", chunk, client)]
 
 
 def what_is_left(queue: str, durable: bool) -> str:

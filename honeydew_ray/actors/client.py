@@ -28,10 +28,9 @@ from honeydew_ray.event_log import EventPage
 from honeydew_ray.job import JobId
 from honeydew_ray.obstacle import obstacle_of
 from honeydew_ray.protocol import QueueInfo, Row, Submission
-from honeydew_ray.reply_poll import Away, ReplyPoll, what_is_left
+from honeydew_ray.reply_poll import Away, ReplyPoll, expect_all, what_is_left
 from honeydew_ray.waiters import Waiter, Waiters
 
-_EXPECT_MANY = 1000
 _RETRY_S = 0.1
 _CALL_TIMEOUT_S = 60.0
 _FINISH_S = 5.0
@@ -126,10 +125,9 @@ class QueueClient:
         waiters = [self._known(job_id) for job_id in job_ids]
         strangers = [job_id for job_id, waiter in zip(job_ids, waiters, strict=True) if waiter is None]
         made = {job_id: self.expect(job_id) for job_id in strangers}
-        for start_at in range(0, len(strangers), _EXPECT_MANY):
-            missing = self.call("expect", strangers[start_at : start_at + _EXPECT_MANY], self.id)
-            if missing:
-                raise JobNotFound(f"queue {self.queue!r} does not know {len(missing)} of the jobs, such as {missing[0]}, any more")
+        missing = expect_all(self.call, strangers, self.id)
+        if missing:
+            raise JobNotFound(f"queue {self.queue!r} does not know {len(missing)} of the jobs, such as {missing[0]}, any more")
         for waiter in made.values():
             waiter.incarnation = self._poll.incarnation
         return [made[job_id] if waiter is None else waiter for job_id, waiter in zip(job_ids, waiters, strict=True)]

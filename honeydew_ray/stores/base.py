@@ -48,6 +48,7 @@ class Query:
     method: str | None = None
     stale: bool = False  # only jobs whose lease ran out
     where: Any = None  # an expression of SQLAlchemy, for stores that are tables
+    payloads: bool = True  # False: whoever asks does not look at the jobs' payloads, so a store may leave them out
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,9 @@ class Store(ABC):
     async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
         """Up to ``limit`` of the jobs that match, after the cursor of the page before.
 
-        Jobs that stay put all along appear exactly once over all pages, in line order per state.
+        Jobs that stay put all along appear exactly once over all pages, in line order per state. A page
+        before the last holds ``limit`` jobs; if the query is for payloads too, it may hold fewer (at
+        least one), so as not to load too much at once.
         """
 
     @abstractmethod

@@ -27,7 +27,7 @@ from honeydew_ray.stores.base import Counts, Opened, Page, Query, Reserved, Stor
 _ENDED_TTL_S = 600.0
 _MAX_ENDED = 10_000
 _FORGET_EVERY = 1000
-_PAGE_BYTES = 64 * 2**20  # a page without ids ends early rather than load more than this
+_PAGE_BYTES = 64 * 2**20  # a page ends early once it has more than this to load
 
 
 class SQLiteStore(Store):
@@ -148,14 +148,16 @@ class SQLiteStore(Store):
     async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
         found: list[JobRecord] = []
         last: Any = None
+        following: Any = None
         to_load = 0
         for place, job in self._image.walk(query, cursor, limit):
-            if len(found) == limit or (query.ids is None and found and to_load > _PAGE_BYTES):
-                return Page(await self._whole(found), last)
+            if len(found) == limit or to_load > _PAGE_BYTES:
+                following = last
+                break
             found.append(job)
             last = place
-            to_load += job.payload.nbytes if isinstance(job.payload, LeftOut) else 0
-        return Page(await self._whole(found))
+            to_load += job.payload.nbytes if query.payloads and isinstance(job.payload, LeftOut) else 0
+        return Page(await self._whole(found) if query.payloads else found, following)
 
     async def counts(self) -> Counts:
         return self._image.counts()

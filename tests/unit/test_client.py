@@ -21,9 +21,11 @@ class Client(QueueClient):
     def __init__(self, *known: str) -> None:
         super().__init__("photos", None, QueueInfo("first", durable=False))
         self._jobs = known
+        self.asked: list[int] = []  # about how many jobs, call by call
 
     def call(self, method: str, *args: Any, timeout_s: float | None = None) -> Any:
         assert method == "expect"
+        self.asked.append(len(args[0]))
         return [job_id for job_id in args[0] if job_id not in self._jobs]
 
     def _start_polling(self) -> None: ...
@@ -79,6 +81,14 @@ def test_the_handle_on_a_job_that_may_never_have_arrived_asks_for_it(monkeypatch
                 job.wait(0)
         else:
             assert not job.wait(0)
+
+
+def test_many_jobs_are_followed_with_a_call_for_every_thousand() -> None:
+    client = Client(*map(str, range(2001)))
+    assert len(client.follow_all([str(number) for number in range(2001)])) == 2001
+    assert client.asked == [1000, 1000, 1]
+    with pytest.raises(JobNotFound, match="does not know 1001 of the jobs, such as -1,"):
+        client.follow_all([str(-number) for number in range(1002)])
 
 
 def test_who_waits_by_a_callback_hears_that_the_connection_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

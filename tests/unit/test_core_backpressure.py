@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from honeydew_ray.errors import QueueFull, QueueNotFound
 from honeydew_ray.job import JobRecord, JobState
+from honeydew_ray.stores.base import Page, Query
 from honeydew_ray.stores.memory import MemoryStore
 from tests.unit.harness import TICK, Bench, TroubledStore, now, virtual
 
@@ -118,6 +120,22 @@ async def test_if_the_store_cannot_say_how_many_wait_all_who_would_enter_are_tol
         with pytest.raises(OSError, match="disk full in counts"):
             await asyncio.wait_for(told, 0)
     await enqueue(bench, "ok")
+
+
+@virtual
+async def test_a_full_queue_needs_no_arguments_to_know_jobs_again() -> None:
+    class Heavy(MemoryStore):
+        async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:
+            if query.payloads:
+                raise MemoryError
+            return await super().page(query, cursor, limit)
+
+    bench = await Bench(store=Heavy(), max_pending=2).open()
+    jobs = [bench.job("ok"), bench.job("ok")]
+    await bench.core.enqueue(jobs)
+    await bench.core.enqueue(jobs)
+    with pytest.raises(QueueFull):
+        await bench.core.enqueue([jobs[0], bench.job("ok")])
 
 
 @virtual

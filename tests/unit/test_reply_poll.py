@@ -174,6 +174,29 @@ def test_a_durable_queue_that_lost_its_process_is_asked_again(start: Poll, asked
     assert not known.settled
 
 
+def test_a_queue_is_asked_again_about_a_thousand_jobs_a_call(start: Poll, asked: Queue, waiters: Waiters) -> None:
+    held = {f"job {number}": taken(waiters, f"job {number}", "first") for number in range(2001)}
+    start(DURABLE)
+    asked.answer(nothing("second"), ["job 1"], [], ["job 2000"])
+    calls = [asked.hears(method)[1] for method in ("collect", "expect", "expect", "expect", "collect")][1:4]
+    assert [len(ids) for ids in calls] == [1000, 1000, 1]
+    assert sorted(job_id for ids in calls for job_id in ids) == sorted(held)
+    assert sorted(job_id for job_id, waiter in held.items() if waiter.settled) == ["job 1", "job 2000"]
+
+
+def test_if_a_part_of_its_jobs_could_not_be_asked_about_all_are_asked_about_again(start: Poll, asked: Queue, waiters: Waiters) -> None:
+    held = [taken(waiters, f"job {number}", "first") for number in range(1001)]
+    start(DURABLE)
+    asked.answer(nothing("second"), ["job 1"], Away())
+    for method in ("collect", "expect", "expect", "collect"):
+        asked.hears(method)
+    assert not any(waiter.settled for waiter in held), "what is not known for all is said of none"
+    asked.answer(nothing("second"), ["job 1"], [])
+    assert [len(asked.hears("expect")[1]) for _ in range(2)] == [1000, 1]
+    assert asked.hears("collect")
+    assert [waiter for waiter in held if waiter.settled] == [held[1]]
+
+
 @pytest.mark.parametrize(("last", "text"), [(nothing(closed=True), "was stopped before"), (ConnectionError(), "is gone")])
 def test_who_waits_for_a_queue_that_ended_is_told_and_who_comes_later_begins_another_poll(
         start: Poll, asked: Queue, waiters: Waiters, last: Any, text: str) -> None:

@@ -16,6 +16,8 @@ from honeydew_ray.errors import PayloadError, QueueLost, StoreError
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import CancelOutcome, JobRecord, JobState
 from honeydew_ray.payload import HeldBuffer, Payload, dumps_whole
+from honeydew_ray.stores import sqlite
+from honeydew_ray.stores._file import JobFile
 from honeydew_ray.stores._rows import LARGE_BYTES, LeftOut
 from honeydew_ray.stores.base import Query
 from honeydew_ray.stores.sqlite import SQLiteStore
@@ -97,6 +99,27 @@ def test_large_payloads_stay_in_the_file_until_they_are_needed(path: Path) -> No
         assert [buffer.fetch() for buffer in job.payload.buffers] == [b"b" * 200_000, b"c" * 100_000]
         store.nack(lifecycle.gave_back(job, NOW))
         assert store.page(Query(ids=["big"])).jobs[0].payload.buffers[1].fetch() == b"c" * 100_000
+
+
+def test_large_payloads_are_not_read_for_whoever_does_not_look_at_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with drive(path) as store:
+        store.enqueue(large("big"))
+    monkeypatch.setattr(JobFile, "payloads", None)
+    with drive(path) as store:
+        for query in (Query(payloads=False), Query(ids=["big"], payloads=False)):
+            assert [(job.id, job.state) for job in store.page(query).jobs] == [("big", JobState.PENDING)]
+
+
+@pytest.mark.parametrize("ids", [None, ["a", "b", "c"]])
+def test_a_page_ends_early_rather_than_load_too_much(path: Path, ids: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_PAGE_BYTES", 500_000)
+    with drive(path) as store:
+        store.enqueue(large("a"), large("b"), large("c"))
+        page = store.page(Query(ids=ids))
+        assert [job.id for job in page.jobs] == ["a", "b"]
+        assert [job.id for job in store.page(Query(ids=ids), page.cursor).jobs] == ["c"]
+        bare = store.page(Query(ids=ids, payloads=False))
+        assert ([job.id for job in bare.jobs], bare.cursor) == (["a", "b", "c"], None)
 
 
 def test_dead_jobs_are_bounded_by_number_and_age(path: Path) -> None:

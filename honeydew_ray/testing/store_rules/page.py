@@ -8,8 +8,10 @@ from itertools import islice
 import pytest
 
 from honeydew_ray import lifecycle
-from honeydew_ray.job import JobState
+from honeydew_ray.job import JobRecord, JobState
+from honeydew_ray.payload import Payload
 from honeydew_ray.stores.base import Counts, Query
+from honeydew_ray.testing.jobs import make_job
 from honeydew_ray.testing.store_driver import StoreDriver
 from honeydew_ray.testing.store_rules.base import FAILURE, HELD_STATES, NOW, StoreRules, ids, new, put_in
 
@@ -60,6 +62,18 @@ class PageRules(StoreRules):
         assert ids(store.all(Query(ids=["a", "b"], method="resize"))) == ["a"]
         assert store.all(Query(ids=["a"], state=JobState.PENDING, method="resize")) == []
 
+    def test_a_job_may_be_shown_without_its_payload_and_is_whole_all_the_same(self, store: StoreDriver) -> None:
+        large = [make_job(name, args=["x" * 100_000]) for name in "abc"]
+        store.enqueue(*(lifecycle.enqueued(job, "test", NOW, 10 if job.id == "c" else 0) for job in large))
+        store.nack(lifecycle.abandoned(store.claim_one(NOW, only="a"), FAILURE, NOW))
+        shown = store.all()
+        page = store.page(Query(ids=list("abc"), payloads=False), limit=3)
+        assert page.cursor is None, "however large they are"
+        for jobs in (page.jobs, store.all(Query(payloads=False)), store.all(Query(payloads=False), limit=1)):
+            assert {job.id: _bare(job) for job in jobs} == {job.id: _bare(job) for job in shown}
+        assert store.all() == shown
+        assert {job.payload for job in store.claim(2, NOW + 10)} == {job.payload for job in shown if job.id != "a"}
+
     def test_jobs_in_line_are_shown_in_the_order_of_the_line(self, store: StoreDriver) -> None:
         store.enqueue(new("a"), new("low", -2), new("b"), new("high", 2), new("c"))
         a, b = store.claim_one(NOW, only="a"), store.claim_one(NOW, only="b")
@@ -107,6 +121,10 @@ class PageRules(StoreRules):
             page = store.page(cursor=page.cursor, limit=3)
             seen.update(ids(page.jobs))
         assert {number: seen[f"{number:02}"] for number in range(0, 20, 2)} == dict.fromkeys(range(0, 20, 2), 1)
+
+
+def _bare(job: JobRecord) -> JobRecord:
+    return job._replace(payload=Payload(b""))
 
 
 def _leave(store: StoreDriver, job_id: str, state: JobState) -> None:
