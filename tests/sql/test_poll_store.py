@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from honeydew_ray import PayloadError, StoreError, lifecycle
+from honeydew_ray.errors import StoreUnreachable
 from honeydew_ray.failure import Failure
 from honeydew_ray.job import CancelOutcome, JobState
 from honeydew_ray.stores._poll.columns import ABANDONED
@@ -98,6 +100,32 @@ def test_a_lease_that_could_not_be_renewed_for_long_is_renewed_before_anything_i
         store.store._leases.stop()
         until(lambda: photos.open().counts().stale == 1)
         assert store.claim(1, time.time()) == []
+        assert store.ack(job) == [True]
+
+
+def test_leases_are_renewed_again_whatever_a_connection_met_with(url: str) -> None:
+    with Photos(url) as photos:
+        photos.insert(1)
+        store = photos.open(stale_timeout_s=0.6)
+        job = store.claim_one(time.time())
+        engine = store.store._database.engine
+        away = threading.Event()
+        asked: list[None] = []
+
+        def ask_for_a_password(*_: object) -> None:
+            asked.append(None)
+            if away.is_set():
+                raise OSError("the service that knows it is away")
+
+        away.set()
+        sa.event.listen(engine, "do_connect", ask_for_a_password)
+        engine.dispose()
+        with pytest.raises(StoreUnreachable, match="no connection to the database can be made: OSError"):
+            store.counts()
+        until(lambda: len(asked) >= 3)
+        away.clear()
+        before = photos.row(1)[0]
+        until(lambda: photos.row(1)[0] != before)
         assert store.ack(job) == [True]
 
 

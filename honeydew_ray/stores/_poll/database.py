@@ -94,7 +94,7 @@ class Database:
             engine.dispose()
 
     def _run(self, work: Callable[[sa.Connection], T], whole: bool) -> T:
-        with self.engine.connect() as connection:
+        with self._connected() as connection:
             if not whole:
                 return work(connection.execution_options(isolation_level="AUTOCOMMIT"))
             if self.dialect.name == "sqlite":  # its driver begins none before a SELECT, and a reader cannot always become a writer
@@ -109,6 +109,15 @@ class Database:
                 return value
             with connection.begin():
                 return work(connection)
+
+    def _connected(self) -> sa.Connection:
+        engine = self.engine
+        try:
+            return engine.connect()
+        except exc.SQLAlchemyError:
+            raise
+        except Exception as error:  # of a hook of the user's, which may have asked a service for a password
+            raise StoreUnreachable(f"no connection to the database can be made: {type(error).__name__}") from error
 
     def _make(self) -> sa.Engine:
         if not isinstance(self._source, sa.URL):

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from honeydew_ray.errors import StoreError
 from honeydew_ray.failure import exception_text
 from honeydew_ray.job import JobId, JobRecord, Token
 from honeydew_ray.stores._poll.sql import Key
@@ -106,7 +105,7 @@ class Leases:
         while not self._ended.wait(self._lease_s / 3):
             try:
                 self.renew()
-            except StoreError as error:
+            except Exception as error:  # of any kind: without renewals, others would take the rows
                 if not self._told:
                     log.warning("leases could not be renewed; it is tried again: %s", exception_text(error))
                 self._told = True
