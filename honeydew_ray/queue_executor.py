@@ -106,7 +106,8 @@ class QueueExecutor(concurrent.futures.Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> JobFuture[T]:
         """Have ``fn(*args, **kwargs)`` run by a worker.
 
-        Arguments are pickled at once; those that cannot be fail the future with `PayloadError`.
+        Arguments are pickled at once, and large ones copied, so that they may be changed from now on;
+        those that cannot be pickled fail the future with `PayloadError`.
         Raises `RuntimeError` after `shutdown`.
         """
         if self._closed:
@@ -115,7 +116,7 @@ class QueueExecutor(concurrent.futures.Executor):
             raise refuse_type("submit", "fn", fn, "something that can be called", "submit(math.sqrt, 2)")
         future: JobFuture[T] = JobFuture()
         try:
-            packed = self._shipper.pack(task_of(fn), args, kwargs)
+            packed = self._shipper.pack(task_of(fn), args, kwargs).copied()
         except PayloadError as error:
             future.set_exception(error)
             return future

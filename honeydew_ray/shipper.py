@@ -52,10 +52,14 @@ class SubmitOptions:
 
 
 class Packed(NamedTuple):
-    """One job, pickled: nothing that its caller does to the arguments from now on changes it."""
+    """One job, pickled. Its large buffers are still its caller's memory: it is sent before the caller goes on, or `copied`."""
 
     row: Row
     buffers: list[Any]
+
+    def copied(self) -> Packed:
+        """The same job with buffers of its own: nothing that its caller does to the arguments from now on changes it."""
+        return self._replace(buffers=[buffer.copy() for buffer in self.buffers])
 
 
 class Sent(NamedTuple):
