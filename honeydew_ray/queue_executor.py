@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import contextlib
+import functools
 import threading
 import weakref
 from collections import deque
@@ -32,13 +33,14 @@ class JobFuture(concurrent.futures.Future[T]):
     def __init__(self) -> None:
         super().__init__()
         self.job: Job[T] | None = None
-        self.arrived: threading.Event | None = None  # set once it is clear whether the queue has the job; None: not sent yet
+        self.error: BaseException | None = None  # why the queue does not have the job, or may not
+        self.arrived: threading.Event | None = None  # set once there is a job or an error; None: not sent yet
 
     def cancel(self) -> bool:
         """Call the job off, unless it runs or has ended; whether it will not run. Waits while the job is on its way to the queue."""
         if self.arrived is not None:
             self.arrived.wait()
-        if self.done():
+        if self.done() or self.error is not None:
             return self.cancelled()
         if self.job is not None and self.job.cancel() is not CancelOutcome.CANCELLED:
             return False
@@ -56,10 +58,12 @@ class JobFuture(concurrent.futures.Future[T]):
                 _notified.add(self)
                 self.set_running_or_notify_cancel()
 
-    def follow(self, job: Job[T]) -> None:
-        """The queue has the job: end when it ends."""
-        self.job = job
-        job.when_done(lambda: self._settle(job))
+    def follow(self) -> None:
+        """End when the job ends, or now if there is an error."""
+        if self.error is not None:
+            self.fail(self.error)
+        elif self.job is not None:
+            self.job.when_done(functools.partial(self._settle, self.job))
 
     def fail(self, error: BaseException) -> None:
         """End with an exception, unless it was cancelled."""
@@ -147,9 +151,9 @@ class QueueExecutor(concurrent.futures.Executor):
             concurrent.futures.wait(futures)
 
     def flush(self) -> None:
-        """Return when everything submitted has been sent to the queue."""
+        """Return when everything submitted has been sent to the queue; at once in a callback on the thread that sends."""
         with self._changed:
-            self._changed.wait_for(lambda: self._sender is None)
+            self._changed.wait_for(lambda: self._sender in (None, threading.current_thread()))
 
     def _ended(self, future: concurrent.futures.Future[Any]) -> None:
         with self._changed:
@@ -171,12 +175,14 @@ class QueueExecutor(concurrent.futures.Executor):
                     return
                 for _, future in batch:
                     future.arrived = arrived
-            try:
-                self._send([(packed, future) for packed, future in batch if not future.cancelled()])
-            finally:
-                arrived.set()
+            wanted = [(packed, future) for packed, future in batch if not future.cancelled()]
+            self._send(wanted)
+            arrived.set()
+            for _, future in wanted:  # only now, as what it calls back may cancel others of the batch
+                future.follow()
 
     def _send(self, batch: list[tuple[Packed, JobFuture[Any]]]) -> None:
+        """Give each future its job, or the error; nobody is called back."""
         if not batch:
             return
         try:
@@ -187,10 +193,10 @@ class QueueExecutor(concurrent.futures.Executor):
                     self._send([one])
                 return
             for _, future in batch:
-                future.fail(error)
+                future.error = error
         else:
             for job, (_, future) in zip(jobs, batch, strict=True):
-                future.follow(job)
+                future.job = job
 
 
 def executor(queue: Submitter) -> QueueExecutor:
