@@ -6,13 +6,14 @@ import atexit
 import concurrent.futures
 import contextlib
 import functools
+import logging
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
-from honeydew_ray.arguments import refuse_type
+from honeydew_ray.arguments import refuse, refuse_type
 from honeydew_ray.errors import EnqueueUncertain, JobCancelled, JobFailed, PayloadError, QueueNotFound, WorkerTraceback
 from honeydew_ray.job import CancelOutcome
 from honeydew_ray.job_handle import Job
@@ -22,6 +23,8 @@ from honeydew_ray.task import task_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+log = logging.getLogger("honeydew_ray")
 
 _BATCH = 500
 _CLOSED = "cannot schedule new futures after shutdown"
@@ -179,7 +182,11 @@ class QueueExecutor(concurrent.futures.Executor):
             self._send(wanted)
             arrived.set()
             for _, future in wanted:  # only now, as what it calls back may cancel others of the batch
-                future.follow()
+                try:
+                    future.follow()
+                except BaseException as error:  # what it calls back may raise anything: the others must hear all the same
+                    log.exception("a future, or what it calls back, failed: %r", future)
+                    future.fail(error)
 
     def _send(self, batch: list[tuple[Packed, JobFuture[Any]]]) -> None:
         """Give each future its job, or the error; nobody is called back."""
@@ -187,7 +194,7 @@ class QueueExecutor(concurrent.futures.Executor):
             return
         try:
             jobs = self._shipper.send([packed for packed, _ in batch]).confirmed()
-        except Exception as error:
+        except BaseException as error:  # whatever it is, the thread goes on
             if len(batch) > 1 and not isinstance(error, (EnqueueUncertain, QueueNotFound)):
                 for one in batch:  # one that the queue refuses must not fail the others
                     self._send([one])
@@ -204,8 +211,13 @@ def executor(queue: Submitter) -> QueueExecutor:
 
     Give ``queue.options(timeout_s=60)`` to set options for all its jobs. Their functions run in the
     queue's workers, as they do with ``queue.submit(function, ...)``; a method of the worker class
-    is called on the worker's state.
+    is called on the worker's state. Raises `ValueError` for options with ``reply=False`` or a ``job_id``.
     """
+    options = queue.shipper.options
+    if not options.reply:
+        expected = "True, since a future ends with the result of its job"
+        raise refuse("executor", "reply", options.reply, expected, "executor(queue.options(timeout_s=60))")
+    options.refuse_one_id("executor")
     return QueueExecutor(queue.shipper)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 
 from honeydew_ray.actors.client import QueueClient
 from honeydew_ray.actors.delivery import Delivery
-from honeydew_ray.errors import QueueNotFound
+from honeydew_ray.errors import QueueNotFound, ReplyNotRequested
 from honeydew_ray.job import CancelOutcome, JobSnapshot, JobState
 from honeydew_ray.protocol import QueueInfo, Row, Submission
 from honeydew_ray.queue_executor import JobFuture, QueueExecutor, executor
@@ -31,7 +32,7 @@ class Client(QueueClient):
         super().__init__("photos", None, QueueInfo("first", durable=False))
         self.asked = threading.Event()
         self.open = threading.Event()
-        self.refusal: Exception | None = None
+        self.refusal: BaseException | None = None
         self.buffers: list[bytes] = []
         self.batches: list[int] = []
 
@@ -54,13 +55,13 @@ class Client(QueueClient):
 
 
 @pytest.fixture
-def client() -> Client:
+def client(monkeypatch: pytest.MonkeyPatch) -> Client:
+    monkeypatch.setattr("honeydew_ray.queue_executor._flush_at_exit", lambda _: None)  # a sender that hangs fails its test, and no more
     return Client()
 
 
 @pytest.fixture
-def pool(client: Client, monkeypatch: pytest.MonkeyPatch) -> QueueExecutor:
-    monkeypatch.setattr("honeydew_ray.queue_executor._flush_at_exit", lambda _: None)  # a sender that hangs fails its test, and no more
+def pool(client: Client) -> QueueExecutor:
     return executor(Submitter(client, SubmitOptions()))
 
 
@@ -88,6 +89,38 @@ def test_a_callback_may_cancel_what_was_sent_with_its_own_job(client: Client, po
     assert client.batches == [1, 2]
     assert called_off, "it came back"
     assert (first.exception(), second.exception()) == (refusal, refusal)
+
+
+def test_a_callback_that_ends_its_thread_leaves_the_others_theirs(client: Client, pool: QueueExecutor) -> None:
+    first, second = send_together(client, pool, 2)
+    first.add_done_callback(sys.exit)
+    client.open.set()
+    assert second.result(TIMEOUT_S) is None
+    assert pool.submit(len, ()).result(TIMEOUT_S) is None
+
+
+def test_what_goes_wrong_with_one_batch_is_told_and_the_next_one_is_sent(client: Client, pool: QueueExecutor) -> None:
+    client.refusal = SystemExit("nobody expects that")
+    client.open.set()
+    assert pool.submit(len, ()).exception(TIMEOUT_S) is client.refusal
+    client.refusal = None
+    assert pool.submit(len, ()).result(TIMEOUT_S) is None
+
+
+def test_jobs_that_cannot_be_waited_for_fail_and_the_next_ones_are_sent(client: Client) -> None:
+    client.open.set()
+    pool = QueueExecutor(Submitter(client, SubmitOptions(reply=False)).shipper)
+    for _ in range(2):
+        assert isinstance(pool.submit(len, ()).exception(TIMEOUT_S), ReplyNotRequested)
+
+
+@pytest.mark.parametrize(("options", "complaint"), [
+    (SubmitOptions(reply=False), "executor: reply was False, expected True"),
+    (SubmitOptions(job_id="x"), "executor: job_id was 'x', expected no job_id"),
+])
+def test_options_that_no_future_can_have_are_refused(client: Client, options: SubmitOptions, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        executor(Submitter(client, options))
 
 
 def send_together(client: Client, pool: QueueExecutor, count: int) -> list[JobFuture[Any]]:
