@@ -5,13 +5,15 @@ from __future__ import annotations
 import atexit
 import concurrent.futures
 import contextlib
+import functools
+import logging
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
-from honeydew_ray.arguments import refuse_type
+from honeydew_ray.arguments import refuse, refuse_type
 from honeydew_ray.errors import EnqueueUncertain, JobCancelled, JobFailed, PayloadError, QueueNotFound, WorkerTraceback
 from honeydew_ray.job import CancelOutcome
 from honeydew_ray.job_handle import Job
@@ -21,6 +23,8 @@ from honeydew_ray.task import task_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+log = logging.getLogger("honeydew_ray")
 
 _BATCH = 500
 _CLOSED = "cannot schedule new futures after shutdown"
@@ -32,13 +36,14 @@ class JobFuture(concurrent.futures.Future[T]):
     def __init__(self) -> None:
         super().__init__()
         self.job: Job[T] | None = None
-        self.arrived: threading.Event | None = None  # set once it is clear whether the queue has the job; None: not sent yet
+        self.error: BaseException | None = None  # why the queue does not have the job, or may not
+        self.arrived: threading.Event | None = None  # set once there is a job or an error; None: not sent yet
 
     def cancel(self) -> bool:
         """Call the job off, unless it runs or has ended; whether it will not run. Waits while the job is on its way to the queue."""
         if self.arrived is not None:
             self.arrived.wait()
-        if self.done():
+        if self.done() or self.error is not None:
             return self.cancelled()
         if self.job is not None and self.job.cancel() is not CancelOutcome.CANCELLED:
             return False
@@ -56,10 +61,12 @@ class JobFuture(concurrent.futures.Future[T]):
                 _notified.add(self)
                 self.set_running_or_notify_cancel()
 
-    def follow(self, job: Job[T]) -> None:
-        """The queue has the job: end when it ends."""
-        self.job = job
-        job.when_done(lambda: self._settle(job))
+    def follow(self) -> None:
+        """End when the job ends, or now if there is an error."""
+        if self.error is not None:
+            self.fail(self.error)
+        elif self.job is not None:
+            self.job.when_done(functools.partial(self._settle, self.job))
 
     def fail(self, error: BaseException) -> None:
         """End with an exception, unless it was cancelled."""
@@ -106,7 +113,8 @@ class QueueExecutor(concurrent.futures.Executor):
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> JobFuture[T]:
         """Have ``fn(*args, **kwargs)`` run by a worker.
 
-        Arguments are pickled at once; those that cannot be fail the future with `PayloadError`.
+        Arguments are pickled at once, and large ones copied, so that they may be changed from now on;
+        those that cannot be pickled fail the future with `PayloadError`.
         Raises `RuntimeError` after `shutdown`.
         """
         if self._closed:
@@ -115,7 +123,7 @@ class QueueExecutor(concurrent.futures.Executor):
             raise refuse_type("submit", "fn", fn, "something that can be called", "submit(math.sqrt, 2)")
         future: JobFuture[T] = JobFuture()
         try:
-            packed = self._shipper.pack(task_of(fn), args, kwargs)
+            packed = self._shipper.pack(task_of(fn), args, kwargs).copied()
         except PayloadError as error:
             future.set_exception(error)
             return future
@@ -146,9 +154,9 @@ class QueueExecutor(concurrent.futures.Executor):
             concurrent.futures.wait(futures)
 
     def flush(self) -> None:
-        """Return when everything submitted has been sent to the queue."""
+        """Return when everything submitted has been sent to the queue; at once in a callback on the thread that sends."""
         with self._changed:
-            self._changed.wait_for(lambda: self._sender is None)
+            self._changed.wait_for(lambda: self._sender in (None, threading.current_thread()))
 
     def _ended(self, future: concurrent.futures.Future[Any]) -> None:
         with self._changed:
@@ -170,26 +178,32 @@ class QueueExecutor(concurrent.futures.Executor):
                     return
                 for _, future in batch:
                     future.arrived = arrived
-            try:
-                self._send([(packed, future) for packed, future in batch if not future.cancelled()])
-            finally:
-                arrived.set()
+            wanted = [(packed, future) for packed, future in batch if not future.cancelled()]
+            self._send(wanted)
+            arrived.set()
+            for _, future in wanted:  # only now, as what it calls back may cancel others of the batch
+                try:
+                    future.follow()
+                except BaseException as error:  # what it calls back may raise anything: the others must hear all the same
+                    log.exception("a future, or what it calls back, failed: %r", future)
+                    future.fail(error)
 
     def _send(self, batch: list[tuple[Packed, JobFuture[Any]]]) -> None:
+        """Give each future its job, or the error; nobody is called back."""
         if not batch:
             return
         try:
             jobs = self._shipper.send([packed for packed, _ in batch]).confirmed()
-        except Exception as error:
+        except BaseException as error:  # whatever it is, the thread goes on
             if len(batch) > 1 and not isinstance(error, (EnqueueUncertain, QueueNotFound)):
                 for one in batch:  # one that the queue refuses must not fail the others
                     self._send([one])
                 return
             for _, future in batch:
-                future.fail(error)
+                future.error = error
         else:
             for job, (_, future) in zip(jobs, batch, strict=True):
-                future.follow(job)
+                future.job = job
 
 
 def executor(queue: Submitter) -> QueueExecutor:
@@ -197,8 +211,13 @@ def executor(queue: Submitter) -> QueueExecutor:
 
     Give ``queue.options(timeout_s=60)`` to set options for all its jobs. Their functions run in the
     queue's workers, as they do with ``queue.submit(function, ...)``; a method of the worker class
-    is called on the worker's state.
+    is called on the worker's state. Raises `ValueError` for options with ``reply=False`` or a ``job_id``.
     """
+    options = queue.shipper.options
+    if not options.reply:
+        expected = "True, since a future ends with the result of its job"
+        raise refuse("executor", "reply", options.reply, expected, "executor(queue.options(timeout_s=60))")
+    options.refuse_one_id("executor")
     return QueueExecutor(queue.shipper)
 
 

@@ -46,6 +46,12 @@ class SubmitOptions:
         if self.when_full not in ("wait", "raise"):
             raise refuse("options", "when_full", self.when_full, '"wait" or "raise"', 'when_full="raise"')
 
+    def refuse_one_id(self, where: str) -> None:
+        """Raises `ValueError` if there is a ``job_id``, for what submits several jobs."""
+        if self.job_id is not None:
+            expected = "no job_id, since two jobs of one id are one job"
+            raise refuse(where, "job_id", self.job_id, expected, "submit each job with an id of its own")
+
     @property
     def patience_s(self) -> float:
         """How long a job may wait at the door of a full queue, in one call to it."""
@@ -53,10 +59,14 @@ class SubmitOptions:
 
 
 class Packed(NamedTuple):
-    """One job, pickled: nothing that its caller does to the arguments from now on changes it."""
+    """One job, pickled. Its large buffers are still its caller's memory: it is sent before the caller goes on, or `copied`."""
 
     row: Row
     buffers: list[Any]
+
+    def copied(self) -> Packed:
+        """The same job with buffers of its own: nothing that its caller does to the arguments from now on changes it."""
+        return self._replace(buffers=[buffer.copy() for buffer in self.buffers])
 
 
 class Sent(NamedTuple):
@@ -80,18 +90,18 @@ class Shipper:
     """Sends jobs to one queue, with one set of options."""
 
     def __init__(self, queue_client: QueueClient, options: SubmitOptions) -> None:
+        self.options = options
         self._client = queue_client
-        self._options = options
 
     def pack(self, task: Task, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Packed:
         """Pickle one job. Raises `PayloadError`."""
         data, large = payload.dumps_call(task.function, args, kwargs, f"the arguments of {task.name!r}")
-        job_id = self._options.job_id or os.urandom(10).hex()
+        job_id = self.options.job_id or os.urandom(10).hex()
         return Packed(Row(job_id, task.name, task.function is not None, data, len(large)), as_arguments(large))
 
     def send(self, packed: Sequence[Packed]) -> Sent:
         """Send jobs in one call to the queue."""
-        options, queue_client = self._options, self._client
+        options, queue_client = self.options, self._client
         rows = [job.row for job in packed]
         waiters = [queue_client.expect(row.job_id) for row in rows] if options.reply else []
         jobs = [Job[Any](queue_client, row.job_id, waiter=waiter, reply=options.reply)

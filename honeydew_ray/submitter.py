@@ -9,7 +9,7 @@ from operator import length_hint
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from honeydew_ray.actors.client import QueueClient
-from honeydew_ray.arguments import expect_count, refuse
+from honeydew_ray.arguments import expect_count
 from honeydew_ray.job_handle import Job
 from honeydew_ray.progress_bar import with_bar
 from honeydew_ray.shipper import Sent, Shipper, SubmitOptions
@@ -61,7 +61,7 @@ class Submitter:
         >>> [job.result() for job in jobs]
         ['a cat', 'a dog']
         """
-        self._refuse_one_id("submit_many")
+        self._options.refuse_one_id("submit_many")
         jobs: list[Job[Any]] = []
         task = task_of(task)
         ahead: Sent | None = None
@@ -86,18 +86,13 @@ class Submitter:
         ['a cat', 'a dog']
         """
         expect_count("map", "window", window, least=1)
-        self._refuse_one_id("map")
+        self._options.refuse_one_id("map")
         results = self._map(task_of(task), iterables, window)
         return with_bar(self._client.queue, results, _length(iterables)) if progress else results
 
     def _chunk(self) -> int:
         """How many jobs go in one call: no more than a queue with a bound could take."""
         return min(_CHUNK, self._client.max_pending or _CHUNK)
-
-    def _refuse_one_id(self, where: str) -> None:
-        if self._options.job_id is not None:
-            expected = "no job_id, since two jobs of one id are one job"
-            raise refuse(where, "job_id", self._options.job_id, expected, "submit each job with an id of its own")
 
     def _map(self, task: Task, iterables: tuple[Iterable[Any], ...], window: int) -> Iterator[Any]:
         calls = zip(*iterables, strict=False)
