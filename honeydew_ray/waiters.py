@@ -100,7 +100,7 @@ class Waiters:
             if not waiter.settled:
                 waiter.callbacks.append(callback)
                 return
-        callback()
+        _call([callback])
 
 
 def _call(callbacks: Sequence[Callable[[], None]]) -> None:

@@ -86,6 +86,9 @@ def test_a_callback_that_raises_keeps_nobody_from_hearing(caplog: pytest.LogCapt
     waiters.ended([done("first"), done("second")])
     assert heard == ["second"]
     assert "on purpose" in caplog.text
+    caplog.clear()
+    waiters.when_settled(first, fail)  # it is settled already: called back at once
+    assert "on purpose" in caplog.text
 
 
 def test_a_waiter_is_settled_once() -> None:
