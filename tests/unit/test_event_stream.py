@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 
 import pytest
@@ -128,3 +129,21 @@ def test_in_async_code() -> None:
     queue = Queue()
     queue.tell(EventKind.SUSPENDED, EventKind.RESUMED)
     assert asyncio.run(read()) == [1, 2, 3]
+
+
+def test_reading_goes_on_where_iterating_left_off() -> None:
+    queue = Queue()
+    queue.tell(EventKind.SUSPENDED, EventKind.RESUMED)
+    reader = stream(queue, history=True)
+    assert next(reader).number == 1
+    assert [event.number for event in reader.read()] == [2, 3]
+    queue.tell(EventKind.SUSPENDED)
+    assert [event.number for event in reader.read(timeout=float("inf"))] == [4]
+
+
+def test_a_stream_that_is_pickled_goes_on_where_it_was() -> None:
+    queue = Queue()
+    queue.tell(EventKind.SUSPENDED, EventKind.RESUMED)
+    reader = stream(queue, history=True)
+    assert next(reader).number == 1
+    assert [event.number for event in pickle.loads(pickle.dumps(reader))] == [2, 3]
