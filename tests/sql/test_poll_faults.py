@@ -173,14 +173,18 @@ def test_tries_come_less_and_less_often(url: str) -> None:
 
 def test_what_was_reserved_is_handed_over_though_the_database_goes_away_then(url: str) -> None:
     with Photos(url) as photos:
-        photos.insert(1)
+        photos.insert(1, 2)
         store = photos.open()
+        looks = iter([None])
 
-        def fail(connection: Any) -> Any:
-            raise StoreUnreachable("away")
+        def fail_from_the_second_look_on(connection: Any) -> Any:
+            try:
+                return next(looks)
+            except StopIteration:
+                raise StoreUnreachable("away") from None
 
-        store.store._sql.next_due_us = fail
-        assert ids(store.reserve(5, time.time()).jobs) == [1]
+        store.store._sql.next_due_us = fail_from_the_second_look_on
+        assert ids(store.reserve(1, time.time(), only=1).jobs) == [1]
         assert list(store.reserve(5, time.time()).jobs) == []
         assert store.store.trouble == "away"
 

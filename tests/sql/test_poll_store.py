@@ -271,6 +271,22 @@ def test_a_delay_is_by_the_databases_clock(url: str) -> None:
             assert ids(other.claim(1, time.time())) == [1]
 
 
+def test_a_row_that_falls_due_as_the_queue_looks_is_seen(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Photos(url) as photos:
+        photos.insert(1, honeydew_test_lock=int((time.time() + 0.5) * 1e6))
+        store = photos.open(poll_interval_s=300)
+        sql = store.store._claims._sql
+        ask = sql.next_due_us
+
+        def ask_late(connection: sa.Connection) -> int | None:
+            time.sleep(1.0)
+            return ask(connection)
+
+        monkeypatch.setattr(sql, "next_due_us", ask_late)
+        reserved = store.reserve(1, time.time())
+        assert ids(reserved.jobs) == [1] or (reserved.next_due or 0.0) < time.time() + 1.0
+
+
 def test_an_insert_may_be_delayed(url: str) -> None:
     with Photos(url) as photos:
         photos.insert(1, honeydew_test_lock=int((time.time() + 60) * 1e6))

@@ -22,7 +22,6 @@ from honeydew_ray.stores.base import Reserved
 log = logging.getLogger("honeydew_ray")
 
 _US = 1_000_000
-_LOOK_AGAIN_S = 0.25
 _FAIR_EVERY = 16  # of so many full batches in a row one begins with rows that fell due, which new rows would else keep waiting
 
 
@@ -55,6 +54,7 @@ class Claims:
     def reserve(self, n: int, now: float, only: JobId | None, abandoned: bool) -> Reserved:
         """See `Store.reserve`. Blocks. Raises `StoreError`."""
         self._leases.renew_if_late()
+        look_again = self._look_again(now)  # first: a row that falls due in between is reserved below, where else neither would see it
         jobs: list[JobRecord] = []
         unfit: list[JobRecord] = []
         if n > 0:
@@ -65,7 +65,11 @@ class Claims:
                     (jobs if fault is None else unfit).append(job if fault is None else lifecycle.abandoned(job, fault, now))
         if unfit:
             self._abandon(unfit)
-        return Reserved(jobs, now if unfit and not jobs else self._look_again(now, must_know=not jobs))
+        if only is not None and jobs:  # which may be the one that was to fall due next
+            self.forget_due()
+            with contextlib.suppress(StoreError):  # what was reserved must be handed over all the same
+                look_again = self._look_again(now)
+        return Reserved(jobs, now if unfit and not jobs else look_again)
 
     def _abandon(self, jobs: list[JobRecord]) -> None:
         """Give up reserved rows at once. Should that fail, their leases run out, and they come again."""
@@ -111,17 +115,12 @@ class Claims:
         self._claims += 1
         return Claim(f"{self._incarnation}:{self._claims}", max(now, 0.0))
 
-    def _look_again(self, now: float, must_know: bool) -> float:
+    def _look_again(self, now: float) -> float:
         """When to poll again, by our clock: when the first delayed row falls due, at the latest after the poll interval."""
         rows_now = self._rows_now  # before asking: what is committed meanwhile may have been missed
         rows, asked, due = self._due or (None, 0.0, None)
         if rows is not rows_now or not 0 <= now - asked < self._poll_interval_s or (due is not None and due <= now):
-            try:
-                wait_us = self._database.run(self._sql.next_due_us)
-            except StoreError:
-                if must_know:
-                    raise
-                return now + _LOOK_AGAIN_S  # what was reserved must be handed over all the same
+            wait_us = self._database.run(self._sql.next_due_us)
             due = None if wait_us is None else now + max(wait_us, 0) / _US
             self._due = rows_now, now, due
         latest = now + self._poll_interval_s * random.uniform(0.9, 1.0)  # queues that were started together need not ask together
