@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from honeydew_ray.errors import HoneydewError
+from honeydew_ray.failure import type_name
 
 INTERVAL_S = 0.1
 """Progress is sent to the queue at most this often; in between, the latest value wins."""
@@ -120,12 +121,24 @@ def current_worker() -> Any:
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float)):
+    """The value, of Python's own types exactly: neither the queue nor who looks at it need have the modules of a user's types."""
+    if value is None or type(value) in (bool, int, float):
         return value
-    if isinstance(value, str):
-        return value[:MAX_CHARS]
+    if issubclass(type(value), str):
+        return _cut(value)
     try:
-        text = json.dumps(value)
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)[:MAX_CHARS]
-    return json.loads(text) if len(text) <= MAX_CHARS else text[:MAX_CHARS]
+        text = json.dumps(value)  # reads numbers and texts of derived types as what they are derived from, and calls none of their methods
+    except Exception:  # a user's container may raise anything
+        return _cut(_shown(value))
+    return json.loads(text) if len(text) <= MAX_CHARS else _cut(text)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type_name(type(value))} whose __repr__ raised {type_name(type(error))}>"
+
+
+def _cut(text: str) -> str:
+    return str.__getitem__(text, slice(MAX_CHARS))  # plain text, of a derived type too, whose own methods are not called

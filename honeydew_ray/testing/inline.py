@@ -12,7 +12,7 @@ from typing import Any
 from honeydew_ray.arguments import expect_flag, expect_name, expect_seconds, refuse
 from honeydew_ray.dispatchers.base import Dispatcher
 from honeydew_ray.errors import QueueAlreadyStarted, QueueNotFound, WorkersAlreadyStarted, WorkersNotFound
-from honeydew_ray.event_log import DEFAULT_KEPT, event_of
+from honeydew_ray.event_log import DEFAULT_KEPT
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.judge import NodeLoss
 from honeydew_ray.placement import Plan
@@ -25,6 +25,7 @@ from honeydew_ray.stores.base import Store
 from honeydew_ray.stores.memory import MemoryStore
 from honeydew_ray.subscribers.base import Subscriber
 from honeydew_ray.success_modes.base import SuccessMode
+from honeydew_ray.testing.audience import Audience
 from honeydew_ray.testing.inline_group import InlineGroup
 from honeydew_ray.testing.inline_queue import InlineClient, InlineQueue, worlds
 from honeydew_ray.testing.inline_workers import InlineSpec, InlineWorkers
@@ -44,7 +45,8 @@ class Inline:
 
     What differs: one job runs at a time, whatever ``num`` and ``concurrency`` are; a job that never returns is not killed; waiting
     for what cannot come raises `DeadlockError` instead of waiting for ever; stores are in memory; placement is ignored; a worker's
-    class is not copied into another process, so what it keeps in globals is shared.
+    class is not copied into another process, so what it keeps in globals is shared; nor is a subscriber, which is told in the thread
+    of whoever drives the queues.
 
     >>> import math
     >>> with Inline() as honeydew:
@@ -63,7 +65,7 @@ class Inline:
         self._clients: dict[str, InlineClient] = {}
         self._groups: dict[tuple[str, str], InlineGroup] = {}
         self._workers = InlineWorkers(self._stage, self._cores)
-        self._listeners: dict[str, list[tuple[Subscriber, int]]] = {}
+        self._audience = Audience()
 
     def __enter__(self) -> Inline:
         return self
@@ -94,18 +96,17 @@ class Inline:
         expect_instance("success_mode", success_mode, SuccessMode, "Log()")
         expect_flag("start_queue", "strict_security", strict_security)
         options_of("start_queue", ray_options)
-        listeners = [(subscriber, 0) for subscriber in expect_subscribers(subscribers)]
+        listeners = expect_subscribers(subscribers)
         if name in self._cores:
             raise QueueAlreadyStarted(f'queue {name!r} runs already; get_queue("{name}") finds it')
         if store is not None and store.durable:
             raise refuse("start_queue", "store", store, "a store in memory, as inline queues end with the test", "store=MemoryStore()")
         tell = None if success_mode is None else functools.partial(tell_success, success_mode)
         self._stage.finish(self._open(policy, MemoryStore() if store is None else store, tell))
-        self._listeners[name] = listeners
-        for subscriber, _ in listeners:
-            subscriber.opened(name)
-        self._told()
-        return InlineQueue(self, self._clients[name])
+        self._audience.join(listeners, self._cores[name].events)
+        queue = InlineQueue(self, self._clients[name])
+        self._audience.tell()
+        return queue
 
     async def _open(self, policy: QueuePolicy, store: Store, tell: Any) -> None:
         core = QueueCore(policy, store, self._workers, InlineCaller(), self._stage.clock, tell)
@@ -141,7 +142,7 @@ class Inline:
         if core is not None:
             self._stage.spawn(group.attend(core))
         self._stage.step(jobs=False)
-        self._told()
+        self._audience.tell()
 
     def stop_workers(self, name: str, group: str = "default") -> None:
         """Stop a group of workers: see `honeydew.stop_workers`. Raises `WorkersNotFound`."""
@@ -164,7 +165,7 @@ class Inline:
     def step(self) -> bool:
         """Run the next attempt that is due now; whether there was one. No time passes."""
         ran = self._stage.step()
-        self._told()
+        self._audience.tell()
         return ran
 
     def run(self) -> int:
@@ -204,32 +205,23 @@ class Inline:
             text = f"this would wait for ever: nothing is left to run, and nothing is due later ({states or 'no queue runs'})"
             raise DeadlockError(text) from None
         finally:
-            self._told()
+            self._audience.tell()
 
     def groups_of(self, name: str) -> list[str]:
         """The groups of a queue's workers."""
         return [group for queue, group in self._groups if queue == name]
 
-    def forget(self, name: str) -> None:
-        """A queue is closed: its name is free again."""
-        for subscriber, _ in self._listeners.pop(name, ()):
-            subscriber.closed()
-        del self._cores[name], self._clients[name]
+    def end(self, name: str) -> None:
+        """Close a queue: its name is free again, and its subscribers hear the last of it. Raises `QueueNotFound`."""
+        self.finish(self._close(self.core_of(name)))
+
+    async def _close(self, core: QueueCore) -> None:
+        await core.close()
+        del self._cores[core.name], self._clients[core.name]
 
     def _sketch(self, name: str, core: QueueCore) -> str:
         ready = core.workforce.ready()
         return f"queue {name!r}: {'suspended, ' if core.suspended else ''}{ready} ready worker(s)"
-
-    def _told(self) -> None:
-        """Tell subscribers what happened, in the caller's thread."""
-        for name, listeners in list(self._listeners.items()):
-            log = self._cores[name].events
-            for number, (subscriber, upto) in enumerate(listeners):
-                while log.last > upto:
-                    page = log.read(log.incarnation, upto)
-                    upto = page.upto
-                    listeners[number] = subscriber, upto
-                    subscriber.received([event_of(raw, name) for raw in page.events], page.missed)
 
 
 def _spec_of(given: Mapping[str, Any]) -> InlineSpec:

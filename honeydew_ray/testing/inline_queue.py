@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from honeydew_ray.actors import objects
 from honeydew_ray.actors.client import QueueClient
 from honeydew_ray.actors.delivery import Delivery
-from honeydew_ray.errors import JobNotFound, QueueLost, QueueNotFound
+from honeydew_ray.errors import JobNotFound, QueueLost, QueueNotFound, WorkersNotFound
 from honeydew_ray.event_log import EventPage
 from honeydew_ray.event_stream import EventStream
 from honeydew_ray.events import EventKind, expect_kinds
@@ -49,9 +49,9 @@ class InlineQueue(Queue):
         if drain:
             self._client.call("drain", timeout)
         for group in self._world.groups_of(self.name):
-            self._world.stop_workers(self.name, group)
-        self._client.call("close")
-        self._world.forget(self.name)
+            with contextlib.suppress(WorkersNotFound):  # a subscriber stopped it meanwhile
+                self._world.stop_workers(self.name, group)
+        self._world.end(self.name)
         self._client.close()
 
     def events(self, *, history: bool = False, follow: bool = True, kinds: Iterable[EventKind | str] = ()) -> EventStream:

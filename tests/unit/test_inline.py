@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -184,6 +184,107 @@ def test_subscribers_and_timelines(inline: Inline) -> None:
     assert [attempt.outcome for attempt in honeydew.timeline(queue).attempts] == ["succeeded"]
     queue.stop()
     assert listener.heard == ["opened q", "queue_started", "worker_started", "enqueued", "started", "succeeded", "worker_stopped", "closed"]
+
+
+class Handler(honeydew.Subscriber):
+    """Notes what it is told, and does what it is given to do about it."""
+
+    def __init__(self, **deeds: Callable[[], object]) -> None:
+        self.heard: list[str] = []
+        self._deeds = deeds
+        self._busy = False
+
+    def opened(self, queue: str) -> None:
+        self._hear("opened")
+
+    def received(self, events: Sequence[Event], missed: int) -> None:
+        assert missed == 0
+        self._hear(*(str(event.kind) for event in events))
+
+    def closed(self) -> None:
+        self._hear("closed")
+
+    def _hear(self, *kinds: str) -> None:
+        assert not self._busy, "one call at a time"
+        self.heard += kinds
+        self._busy = True
+        try:
+            for deed in [self._deeds[kind] for kind in kinds if kind in self._deeds]:
+                deed()
+        finally:
+            self._busy = False
+
+
+def test_a_subscriber_that_uses_the_queue_hears_all_in_order_and_once(inline: Inline) -> None:
+    more = iter([math.sqrt])
+    deeds: dict[str, Callable[[], object]] = {
+        "opened": lambda: inline.get_queue("q").options(job_id="first").submit(math.sqrt, 4),
+        "succeeded": lambda: [inline.get_queue("q").submit(function, 9).result() for function in more],
+    }
+    handler, other = Handler(**deeds), Handler()
+    queue = inline.start_queue("q", subscribers=[handler, other])
+    queue.start_workers()
+    assert queue.job("first").result() == 2
+    job = ["enqueued", "started", "succeeded"]
+    assert handler.heard == ["opened", "queue_started", "enqueued", "worker_started", "started", "succeeded", *job]
+    assert other.heard == handler.heard
+
+
+def test_a_subscriber_may_stop_the_queue_and_start_another_of_its_name(inline: Inline) -> None:
+    again = Handler()
+    handler = Handler(enqueued=lambda: queue.stop(), closed=lambda: inline.start_queue("q", subscribers=[again]))
+    queue = inline.start_queue("q", subscribers=[handler])
+    later = Handler()
+    inline.start_queue("later", subscribers=[later])
+    queue.start_workers()
+    job = queue.submit(math.sqrt, 4)
+    assert handler.heard == ["opened", "queue_started", "worker_started", "enqueued", "started", "succeeded", "worker_stopped", "closed"]
+    assert job.result() == 2
+    assert inline.queues() == ["later", "q"]
+    inline.get_queue("later").suspend()
+    assert (again.heard, later.heard) == (["opened", "queue_started"], ["opened", "queue_started", "suspended"])
+
+
+def test_whoever_stops_a_queue_that_a_subscriber_stops_meanwhile_is_told(inline: Inline) -> None:
+    handler = Handler(worker_stopped=lambda: inline.get_queue("q").stop())
+    queue = inline.start_queue("q", subscribers=[handler])
+    for group in ("one", "two"):
+        inline.start_workers("q", group=group)
+    with pytest.raises(honeydew.QueueNotFound):
+        queue.stop()
+    assert handler.heard[-3:] == ["worker_stopped", "worker_stopped", "closed"]
+    assert (inline.queues(), inline.workers()) == ([], [])
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("no"), SystemExit(1)])
+@pytest.mark.parametrize("call", ["opened", "received", "closed"])
+def test_what_a_subscriber_raises_is_logged(inline: Inline, caplog: pytest.LogCaptureFixture, call: str, fault: BaseException) -> None:
+    def trip() -> None:
+        raise fault
+
+    handler, other = Handler(**{"enqueued" if call == "received" else call: trip}), Handler()
+    queue = inline.start_queue("q", subscribers=[handler, other])
+    queue.start_workers()
+    assert queue.submit(math.sqrt, 4).result() == 2
+    queue.stop()
+    assert [record.getMessage() for record in caplog.records] == [f"subscriber tests.unit.test_inline.Handler raised in {call}"]
+    assert handler.heard == ["opened", "queue_started", "worker_started", "enqueued", "started", "succeeded", "worker_stopped", "closed"]
+    assert other.heard == handler.heard
+    assert inline.queues() == []
+
+
+def test_a_subscriber_can_fail_the_test_and_be_interrupted(inline: Inline) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    handler = Handler(suspended=lambda: pytest.fail("suspended"), closed=interrupt)
+    queue = inline.start_queue("q", subscribers=[handler])
+    with pytest.raises(pytest.fail.Exception, match="suspended"):
+        queue.suspend()
+    with pytest.raises(KeyboardInterrupt):
+        queue.stop()
+    assert handler.heard == ["opened", "queue_started", "suspended", "closed"]
+    assert inline.queues() == []
 
 
 def test_bad_arguments_are_refused_as_on_ray(inline: Inline, queue: InlineQueue) -> None:

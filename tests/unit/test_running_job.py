@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from honeydew_ray.running_job import MAX_CHARS, NotInJob, ProgressSender, RunningJob, current_worker, progress, set_running
@@ -147,8 +149,51 @@ class Odd:
         return "odd" * MAX_CHARS
 
 
+class Refusal(Exception):
+    pass
+
+
+def refuse(*_: object) -> Any:
+    raise Refusal
+
+
+class Mute:
+    __repr__ = refuse
+
+
+class Sealed(dict[str, int]):
+    items = refuse
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+class Count(int):
+    __int__ = __index__ = __repr__ = __str__ = refuse
+
+
+class Share(float):
+    __float__ = __repr__ = __str__ = refuse
+
+
+class Text(str):
+    __slots__ = ()
+    __getitem__ = __len__ = __repr__ = __str__ = refuse
+
+
+class Named:
+    def __repr__(self) -> str:
+        return Text("named")
+
+
 KNOT: list[Any] = []
 KNOT.append(KNOT)
+
+
+def types_in(value: Any) -> list[type]:
+    inner: list[Any] = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [type(value), *(found for one in inner for found in types_in(one))]
 
 
 @pytest.mark.parametrize(
@@ -161,13 +206,26 @@ KNOT.append(KNOT)
         ({3}, "{3}"),
         (Odd(), ("odd" * MAX_CHARS)[:MAX_CHARS]),
         (KNOT, "[[...]]"),
+        (Level.HIGH, 3),
+        (Count(7), 7),
+        (np.float64(0.5), 0.5),
+        (Share(0.5), 0.5),
+        (Text("half"), "half"),
+        (Text("x" * 5000), "x" * MAX_CHARS),
+        ({"done": [Level.HIGH, Count(7)], Text("of"): {"all": (np.float64(0.5), Text("half"))}},
+         {"done": [3, 7], "of": {"all": [0.5, "half"]}}),
+        (Named(), "named"),
+        (Mute(), "<tests.unit.test_running_job.Mute whose __repr__ raised tests.unit.test_running_job.Refusal>"),
+        (Sealed(a=1), "{'a': 1}"),
     ],
+    ids=lambda value: type(value).__name__,
 )
 def test_values_are_shown_as_plain_data_of_bounded_size(timers: type[FakeTimer], given: Any, shown: Any) -> None:
     sent: list[Any] = []
     set_running(RunningJob(None, sent.append))
     progress(given)
     assert sent == [shown]
+    assert types_in(sent[0]) == types_in(shown), "a queue need not have the modules of a job's types"
 
 
 def test_large_plain_data_is_cut(timers: type[FakeTimer]) -> None:

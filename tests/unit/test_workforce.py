@@ -13,6 +13,7 @@ from honeydew_ray.dispatchers.lru import LRU
 from honeydew_ray.job import JobRecord
 from honeydew_ray.lease import Lease, Verdicts
 from honeydew_ray.monitor import JobMonitor
+from honeydew_ray.readiness import ready_within
 from honeydew_ray.roster import Roster, Spoilt, WorkerView
 from honeydew_ray.status import WorkerState
 from honeydew_ray.testing.jobs import make_job
@@ -247,3 +248,23 @@ async def test_a_dispatcher_that_raises_when_it_is_told_is_logged(caplog: pytest
     assert "raised on worker a" in caplog.text
     assert force.check_out(JOB) is None, "it would give the job to the dead"
     assert force.check_out(JOB) == WorkerRef("b")
+
+
+# -- waiting for workers -------------------------------------------------------------------------
+
+
+@virtual
+async def test_workers_that_are_ready_are_found_in_no_time() -> None:
+    assert await ready_within(workforce("a"), 1, 0)
+    assert not await ready_within(workforce("a"), 2, 0)
+    assert now() == 0
+
+
+@pytest.mark.parametrize(("after_s", "found"), [(4.9, True), (5.0, True), (5.1, False)])
+@virtual
+async def test_workers_may_become_ready_until_the_patience_ends(after_s: float, found: bool) -> None:
+    force = Workforce(LRU())
+    force.update(roster(1, view("a")))
+    asyncio.get_running_loop().call_later(after_s, force.adopt, WorkerRef("a", "n1"))
+    assert await ready_within(force, 1, 5) is found
+    assert now() == min(after_s, 5)
