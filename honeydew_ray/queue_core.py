@@ -282,14 +282,18 @@ class QueueCore:
         """
         self._intake.closed = True
         try:
-            await asyncio.wait_for(self._until_empty(), timeout_s)
-        except asyncio.TimeoutError:
-            self._intake.closed = self._closed
-            left = await self._jobs_left()
-            raise TimeoutError(f"queue {self.name!r} still has {left} job(s) after {timeout_s:g} s; it goes on") from None
+            await self._empty_within(timeout_s)
         except BaseException:
             self._intake.closed = self._closed
             raise
+
+    async def _empty_within(self, timeout_s: float | None) -> None:
+        try:
+            await asyncio.wait_for(self._until_empty(), timeout_s)
+        except asyncio.TimeoutError:
+            left = await self._jobs_left()
+            if left:  # none: before Python 3.12, wait_for does not so much as begin what has no time
+                raise TimeoutError(f"queue {self.name!r} still has {left} job(s) after {timeout_s:g} s; it goes on") from None
 
     async def _until_empty(self) -> None:
         while True:

@@ -67,3 +67,17 @@ async def test_a_queue_that_drains_takes_nothing_and_one_whose_drain_was_given_u
     draining.cancel()
     await asyncio.wait([draining])
     assert (await bench.end(await bench.submit())).state is JobState.DONE
+
+
+@virtual
+async def test_a_drain_without_any_time_looks_whether_there_is_anything_to_drain() -> None:
+    bench = await Bench().open(workers=1)
+    await bench.end(await bench.submit())
+    await bench.core.drain(0)
+    with pytest.raises(QueueNotFound, match="stopping"):
+        await bench.submit()
+    other = await Bench().open()
+    await other.submit()
+    with pytest.raises(TimeoutError, match=r"still has 1 job\(s\) after 0 s"):
+        await other.core.drain(0)
+    await other.submit()
