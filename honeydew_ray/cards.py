@@ -73,7 +73,8 @@ def job_card(queue: str, job: JobSnapshot, record: JobRecord | None) -> Markup:
     pairs.append(("attempts", str(job.attempts)))
     if job.started_at is not None:
         ended = job.completed_at if job.completed_at is not None else now
-        pairs.append(("waited", f"{max(job.started_at - job.enqueued_at, 0):,.3f} s"))
+        if job.enqueued_at is not None:
+            pairs.append(("waited", f"{max(job.started_at - job.enqueued_at, 0):,.3f} s"))
         pairs.append(("ran" if job.completed_at is not None else "has run", f"{max(ended - job.started_at, 0):,.3f} s"))
     if job.progress is not None:
         pairs.append(("progress", display.escape(job.progress, 400)))

@@ -95,8 +95,9 @@ class EventLog:
         number, keep = self.last, self._kept.append
         for job in jobs:
             number += 1
-            delay_s, failure = job.due_at - job.enqueued_at, job.last_error
-            keep((number, job.enqueued_at, "enqueued", job.id, job.method, None, None, None, None if failure is None else cut(failure),
+            at = job.enqueued_at or 0.0  # known of all jobs that are enqueued
+            delay_s, failure = job.due_at - at, job.last_error
+            keep((number, at, "enqueued", job.id, job.method, None, None, None, None if failure is None else cut(failure),
                   None, None, delay_s if delay_s > 0 else None, None, None, None))
         self.last = number
         if self._waiting and jobs:

@@ -66,8 +66,8 @@ class JobRecord(NamedTuple):
     priority: int = 0  # higher runs first
     timeout_s: float | None = None
     client: str | None = None  # who is sent the result; None: nobody asked
-    enqueued_at: float = 0.0
-    due_at: float = 0.0
+    enqueued_at: float | None = 0.0  # None: a row that its poll queue has yet to reserve; the table does not tell since when it is there
+    due_at: float = 0.0  # 0.0: as soon as it is there
     state: JobState = JobState.PENDING
     seq: int = 0  # place in line within a priority, given by the store; 0: not placed yet
     attempt: int = 0  # number of the latest attempt; numbers of attempts that never started stay used
@@ -94,7 +94,8 @@ class JobRecord(NamedTuple):
     @property
     def waited_s(self) -> float | None:
         """How long the job was due before its current or last attempt started, in seconds; None if none has."""
-        return None if self.started_at is None else max(self.started_at - max(self.enqueued_at, self.due_at), 0.0)  # clocks may be set back
+        since = max(self.enqueued_at or 0.0, self.due_at)
+        return None if self.started_at is None else max(self.started_at - since, 0.0)  # clocks may be set back
 
     @property
     def args(self) -> tuple[Any, ...]:
@@ -118,7 +119,7 @@ class JobSnapshot(NamedTuple):
     state: JobState
     method: str
     attempts: int
-    enqueued_at: float
+    enqueued_at: float | None
     started_at: float | None
     completed_at: float | None
     last_error: Failure | None

@@ -189,8 +189,8 @@ class Job(Generic[T]):
         return self._record.method if self._record is not None else self._snapshot().method
 
     @property
-    def enqueued_at(self) -> float:
-        """When the queue took the job, in seconds since the epoch."""
+    def enqueued_at(self) -> float | None:
+        """When the queue took the job, in seconds since the epoch; None for a row of a table that it has yet to reserve."""
         return self._snapshot().enqueued_at
 
     @property

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from collections.abc import Iterator
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from honeydew_ray import plain
 from honeydew_ray.actors import glance
@@ -46,14 +51,30 @@ def find_one(job: str, queue: str, patience_s: float) -> tuple[QueueClient, JobS
 
 
 def ids_of(text: str) -> list[JobId]:
-    """What an id on the command line may stand for: itself, or the key of a row as JSON."""
+    """What an id on the command line may stand for: itself, or the key of a row, which is JSON if it has several columns."""
     try:
         key: Any = json.loads(text)
     except ValueError:
-        return [text]
+        key = text
     if isinstance(key, list):
-        return [text, tuple(key)]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    return [text, key] if isinstance(key, int) and not isinstance(key, bool) else [text]
+        return [text, *itertools.product(*map(_values, key))]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return [*_values(text), key] if isinstance(key, int) and not isinstance(key, bool) else _values(text)
+
+
+def _values(part: Any) -> list[Any]:
+    """What one column of a key may hold: the part itself, and what its text can be read as; only the column knows which."""
+    values = [part]
+    for read in (UUID, date.fromisoformat, datetime.fromisoformat, _decimal) if isinstance(part, str) else ():
+        with contextlib.suppress(ValueError, ArithmeticError):
+            values.append(read(part))
+    return values
+
+
+def _decimal(text: str) -> Decimal:
+    number = Decimal(text)
+    if not number.is_finite():
+        raise ValueError(f"{text} is no key: it equals nothing, or has no hash")
+    return number
 
 
 def unknown(job: str, queue: str) -> JobNotFound:

@@ -71,7 +71,7 @@ def jobs_table(jobs: Iterable[JobRecord]) -> Table:
     for job in jobs:
         error = "" if job.last_error is None else f"{job.last_error.kind}: {job.last_error.class_name}: {job.last_error.message}"
         table.add_row(_cell(views.id_view(job.id)), _state(job.state), _cell(job.method, 40), _cell(views.arguments_of(job, 60), 60),
-                      str(job.attempts), _ago(now - job.enqueued_at), _cell(error, 60))
+                      str(job.attempts), "" if job.enqueued_at is None else _ago(now - job.enqueued_at), _cell(error, 60))
     return table
 
 
@@ -87,11 +87,9 @@ def job_view(queue: str, job: JobSnapshot, record: JobRecord | None) -> Renderab
         grid.add_row("arguments", _cell(views.arguments_of(record, 1000), 1000))
         grid.add_row("priority", str(record.priority))
     grid.add_row("attempts", str(job.attempts))
-    grid.add_row("enqueued", _ago(now - job.enqueued_at))
-    if job.started_at is not None:
-        grid.add_row("started", _ago(now - job.started_at))
-    if job.completed_at is not None:
-        grid.add_row("ended", _ago(now - job.completed_at))
+    for name, at in (("enqueued", job.enqueued_at), ("started", job.started_at), ("ended", job.completed_at)):
+        if at is not None:
+            grid.add_row(name, _ago(now - at))
     if record is not None and job.state is JobState.DELAYED:
         grid.add_row("due", f"in {max(record.due_at - now, 0):.0f} s")
     for name, value in (("progress", job.progress), ("moved to", job.moved_to), ("result", views.result_of(job, 1000))):
@@ -109,7 +107,7 @@ def _workers_table(workers: Sequence[WorkerStatus], rows: int) -> RenderableType
     for worker in ranked[:rows]:
         said = worker.error.splitlines()[0] if worker.error else worker.progress
         job = "" if worker.job is None else views.id_view(worker.job)
-        table.add_row(_cell(views.short_worker(worker)), _state(worker.state), _cell(job, 40), _cell("" if said is None else said, 80))
+        table.add_row(_cell(views.short_worker(worker)), _state(worker.state), _cell(job), _cell("" if said is None else said, 80))
     if len(ranked) <= rows:
         return table
     return Group(table, Text(f"  and {len(ranked) - rows} more workers", style="dim"))

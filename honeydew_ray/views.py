@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from honeydew_ray import plain
 
@@ -10,6 +14,8 @@ if TYPE_CHECKING:  # what is described here can be shown from there
     from honeydew_ray.failure import Failure
     from honeydew_ray.job import JobId, JobRecord, JobSnapshot
     from honeydew_ray.status import QueueStatus, WorkerStatus
+
+_KEYS: Mapping[type, Callable[[Any], str]] = {UUID: str, Decimal: str, date: date.isoformat, datetime: datetime.isoformat}
 
 
 def status_view(status: QueueStatus) -> dict[str, Any]:
@@ -31,11 +37,11 @@ def worker_view(worker: WorkerStatus) -> dict[str, Any]:
 
 
 def job_view(job: JobRecord) -> dict[str, Any]:
-    """A job that a queue holds. Times are seconds since the epoch; ``arguments`` is a description, since they are Python objects."""
+    """A job that a queue holds. Times are seconds since the epoch, None if not known; ``arguments`` is a description of Python objects."""
     return {
         "id": id_view(job.id), "queue": job.queue, "state": str(job.state), "method": job.method, "arguments": arguments_of(job),
         "attempts": job.attempts, "failures": job.failures, "redeliveries": job.redeliveries, "priority": job.priority,
-        "enqueued_at": job.enqueued_at, "due_at": job.due_at, "started_at": job.started_at, "completed_at": job.completed_at,
+        "enqueued_at": job.enqueued_at, "due_at": job.due_at or None, "started_at": job.started_at, "completed_at": job.completed_at,
         "timeout_s": job.timeout_s, "note": job.private, "last_error": failure_view(job.last_error),
     }
 
@@ -60,9 +66,11 @@ def failure_view(failure: Failure | None) -> dict[str, Any] | None:
 
 
 def id_view(job_id: JobId) -> Any:
-    """A job's id: text and numbers as they are, a compound key as a list."""
+    """A job's id: text and numbers as they are, a UUID, a date or a decimal as text, a compound key as a list."""
     if isinstance(job_id, tuple):
         return [id_view(part) for part in job_id]  # pyright: ignore[reportUnknownVariableType]
+    if type(job_id) in _KEYS:
+        return _KEYS[type(job_id)](job_id)
     return job_id if job_id is None or isinstance(job_id, (str, int, float)) else plain.describe(job_id)
 
 
@@ -74,7 +82,8 @@ def short_worker(worker: WorkerStatus) -> str:
 
 def id_text(job_id: JobId) -> str:
     """A job's id as text."""
-    return job_id if isinstance(job_id, str) else plain.describe(job_id)
+    shown = id_view(job_id)
+    return shown if isinstance(shown, str) else plain.describe(shown)
 
 
 def arguments_of(job: JobRecord, limit: int = plain.LINE_CHARS) -> str:

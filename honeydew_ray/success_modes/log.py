@@ -27,8 +27,9 @@ class Log(SuccessMode):
         expect_count("Log", "level", self.level)
 
     def succeeded(self, job: JobRecord) -> None:
-        if job.started_at is None or job.completed_at is None:
-            raise ValueError(f"job {job.id} has not been run to its end: started_at={job.started_at}, completed_at={job.completed_at}")
+        if job.enqueued_at is None or job.started_at is None or job.completed_at is None:
+            raise ValueError(f"job {job.id} has not been run to its end: enqueued_at={job.enqueued_at}, started_at={job.started_at}, "
+                             f"completed_at={job.completed_at}")
         waited_s = max(0.0, job.started_at - job.enqueued_at)  # the wall clock may be set back
         ran_s = max(0.0, job.completed_at - job.started_at)
         facts: dict[str, object] = {

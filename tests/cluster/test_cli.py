@@ -10,17 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 import honeydew_ray as honeydew
 from honeydew_ray import cli, commands
 from honeydew_ray.actors import cluster
 from tests.cluster.crew import Crew
 from tests.cluster.signals import Signal
+from tests.sql.databases import database
+from tests.sql.tables import Photos
 
 NewQueue = Callable[..., honeydew.Queue]
 NewSignal = Callable[[], Signal]
@@ -99,6 +103,29 @@ def test_a_job_from_submit_to_retry(new_queue: NewQueue, honey: Shell) -> None:
     listed = {entry["name"]: entry for entry in honey.json("ls")}
     assert listed["cli-jobs"]["suspended"] is False and listed["cli-jobs"]["succeeded"] == 1
     assert {"cli-jobs", "cli-other"} <= listed.keys()
+
+
+class Scribe:
+    """Takes rows."""
+
+    def run(self, key: uuid.UUID) -> int:
+        return key.int
+
+
+def test_a_row_is_reached_by_its_key_as_it_is_shown_and_is_of_no_age(new_queue: NewQueue, honey: Shell, tmp_path: Path) -> None:
+    first, second = uuid.UUID(int=1), uuid.UUID(int=2)
+    with database("sqlite", tmp_path) as url, Photos(url, "cli-rows", keys=[sa.Column("id", sa.Uuid(), primary_key=True)]) as photos:
+        queue = new_queue("cli-rows", store=photos.store(), suspended=True)
+        photos.insert(first, second)
+        assert [(job["id"], job["enqueued_at"]) for job in honey.json("jobs", "cli-rows")] == [(str(first), None), (str(second), None)]
+        assert (queue.job(first).enqueued_at, queue.filter(lambda job: job.enqueued_at is None)) == (None, queue.filter("pending"))
+        assert honey.json("cancel", first)["outcome"] == "cancelled"
+        assert [(job["id"], job["state"]) for job in honey.json("show", first)] == [(str(first), "cancelled")]
+        queue.start_workers(Scribe, num=1)
+        queue.resume()
+        assert queue.job(second).result(timeout=60) == 2
+        (shown,) = honey.json("show", second)
+        assert (shown["id"], shown["state"]) == (str(second), "done") and shown["enqueued_at"] <= shown["started_at"]
 
 
 def test_what_jobs_carry_is_shown_and_never_rebuilt(new_queue: NewQueue, honey: Shell, tmp_path: Path) -> None:

@@ -58,6 +58,23 @@ def test_the_columns_say_where_a_row_stands(url: str) -> None:
         assert photos.row(2)[0] == ABANDONED
 
 
+def test_when_a_row_was_enqueued_is_unknown_until_it_is_reserved(url: str) -> None:
+    with Photos(url) as photos:
+        photos.insert(1, 2)
+        due_at = float(int(time.time()) + 60)
+        photos.set(2, honeydew_test_lock=int(due_at * 1e6))
+        store = photos.open()
+        assert [(job.enqueued_at, job.state, job.due_at) for job in store.all()] == [(None, "pending", 0.0), (None, "delayed", due_at)]
+        now = time.time()
+        job = store.claim_one(now)
+        assert (job.enqueued_at, job.due_at, job.waited_s) == (now, now, 0.0)
+        store.nack(lifecycle.retried(job._replace(started_at=now), FAILURE, now + 1, 0.0, None))
+        assert store.find(1).enqueued_at == now
+        photos.set(2, honeydew_test_lock=1)  # a time that has passed
+        assert (store.find(2).enqueued_at, store.find(2).state) == (None, "pending")
+        assert store.claim_one(now + 2, only=2).enqueued_at == now + 2
+
+
 def test_a_job_that_takes_longer_than_its_lease_is_not_run_twice(url: str) -> None:
     with Photos(url) as photos:
         photos.insert(1)

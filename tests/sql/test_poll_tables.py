@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import functools
+import json
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import alembic.migration
@@ -15,7 +17,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, declarative_base, mapped_column
 
 import honeydew_ray.migrations  # noqa: F401  (registers the operations)
-from honeydew_ray import PollStore, StoreError, add_queue_columns, queue_mixin
+from honeydew_ray import PollStore, StoreError, add_queue_columns, job_search, queue_mixin, views
 from honeydew_ray.stores._poll.sql import DatabaseNow, RowStatements
 from honeydew_ray.testing import StoreDriver
 from honeydew_ray.testing.store_rules.base import ids
@@ -102,6 +104,29 @@ def test_a_key_of_any_type_names_a_job(url: str, kind: str) -> None:
             assert store.find(wrong) is None
             assert store.cancel(wrong) == "not_found"
             assert store.claim(1, only=wrong) == []
+
+
+WRITTEN: dict[str, tuple[list[Any], list[Any]]] = {
+    **KEYS, "day": ([sa.Date()], [datetime.date(2026, 1, 2), datetime.date(2026, 1, 3)]),
+    "zoned": ([sa.DateTime(timezone=True)], [datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)]),
+    "decimal": ([sa.Numeric(10, 2)], [Decimal("1.50"), Decimal(17)]),
+}
+del WRITTEN["bytes"]
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.filterwarnings("ignore:Dialect sqlite.* does \\*not\\* support Decimal")
+def test_an_id_as_it_is_shown_finds_its_row(url: str, kind: str) -> None:
+    types, keys = WRITTEN[kind]
+    columns = [sa.Column(f"key_{number}", column_type, primary_key=True) for number, column_type in enumerate(types)]
+    rows = [dict(zip((column.name for column in columns), key if isinstance(key, tuple) else (key,), strict=True)) for key in keys]
+    with Photos(url, keys=columns) as photos:
+        photos.insert(*rows)
+        store = photos.open()
+        for job in store.all():
+            shown = views.id_view(job.id)
+            typed = shown if isinstance(shown, str) else json.dumps(shown)
+            assert [found.id for job_id in job_search.ids_of(typed) if (found := store.find(job_id))] == [job.id]
 
 
 def test_names_that_need_quotes_and_names_at_the_limit(url: str) -> None:

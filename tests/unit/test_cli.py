@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import socket
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 
@@ -115,7 +118,17 @@ def test_keyword_arguments_are_an_object(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "expected a JSON object" in str(run(monkeypatch, "submit", "q", "m", "--kwargs", "[1]"))
 
 
-@pytest.mark.parametrize(("text", "ids"), [("abc", ["abc"]), ("17", ["17", 17]), ('[1, "a"]', ['[1, "a"]', (1, "a")]), ("true", ["true"])])
+KEY = uuid.UUID(int=7)
+MEANINGS: list[tuple[str, list[object]]] = [
+    ("abc", ["abc"]), ("true", ["true"]), ("17", ["17", Decimal(17), 17]), ("1.50", ["1.50", Decimal("1.5")]),
+    (str(KEY), [str(KEY), KEY]), ("2026-01-02", ["2026-01-02", datetime.date(2026, 1, 2), datetime.datetime(2026, 1, 2)]),
+    ("2026-01-02T03:04:05+00:00", ["2026-01-02T03:04:05+00:00", datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)]),
+    ("NaN", ["NaN"]), ("sNaN", ["sNaN"]), ("2026-13-01", ["2026-13-01"]),
+    ('[1, "a"]', ['[1, "a"]', (1, "a")]), (f'[1, "{KEY}"]', [f'[1, "{KEY}"]', (1, str(KEY)), (1, KEY)]),
+]
+
+
+@pytest.mark.parametrize(("text", "ids"), MEANINGS)
 def test_an_id_may_be_the_key_of_a_row(text: str, ids: list[object]) -> None:
     assert job_search.ids_of(text) == ids
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import re
+import uuid
+from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
 
@@ -150,6 +153,47 @@ def test_a_job_shows_what_it_was_given_and_how_it_failed() -> None:
     assert "1.500 s" in cards.job_card("q", JobSnapshot.of(record), record).html
     without = cards.job_card("q", JobSnapshot.of(record), None).html
     assert "img.png" not in without
+
+
+KEYS: list[tuple[Any, str]] = [
+    (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"), (datetime.date(2026, 1, 2), "2026-01-02"),
+    (datetime.datetime(2026, 1, 2, 3, 4, 5), "2026-01-02T03:04:05"), (Decimal("1.50"), "1.50"),
+]
+
+
+@pytest.mark.parametrize(("key", "shown"), KEYS, ids=[shown for _, shown in KEYS])
+def test_the_key_of_a_row_is_shown_as_text(key: Any, shown: str) -> None:
+    for job_id, seen in ((key, shown), ((1, key), [1, shown])):
+        record = JobRecord(job_id, "q", "run", Payload(b""))
+        assert views.job_view(record)["id"] == seen
+        assert views.snapshot_view("q", JobSnapshot.of(record))["id"] == seen
+        busy = status(worker(1, WorkerState.BUSY, job=job_id))
+        assert views.status_view(busy)["workers"][0]["job"] == seen
+        for text in (rendered(terminal.jobs_table([record])), rendered(terminal.job_view("q", JobSnapshot.of(record), record)),
+                     rendered(terminal.status_view(busy)), Tags(cards.status_card(busy).html).text,
+                     Tags(cards.job_card("q", JobSnapshot.of(record), record).html).text):
+            assert shown in text
+
+
+class Loud(Decimal):
+    def __str__(self) -> str:
+        raise AssertionError("it was asked for its text")
+
+
+def test_a_key_of_a_class_of_the_users_is_not_asked_for_its_text() -> None:
+    assert views.id_view(Loud(1)) == "<tests.unit.test_display.Loud>"
+
+
+def test_when_a_job_was_enqueued_is_left_out_if_nobody_knows() -> None:
+    data, _ = dumps_call(None, (7,), {}, "arguments")
+    record = JobRecord(7, "q", "run", Payload(data), enqueued_at=None)
+    snapshot = JobSnapshot.of(record)
+    assert (views.job_view(record)["enqueued_at"], views.job_view(record)["due_at"]) == (None, None)
+    assert views.snapshot_view("q", snapshot)["enqueued_at"] is None
+    for text in (rendered(terminal.jobs_table([record])), rendered(terminal.job_view("q", snapshot, record))):
+        assert "run" in text and "ago" not in text
+    started = record._replace(state=JobState.IN_PROGRESS, started_at=5.0)
+    assert "waited" not in cards.job_card("q", JobSnapshot.of(started), started).html
 
 
 def test_a_bar_and_a_chart_stay_within_their_width() -> None:

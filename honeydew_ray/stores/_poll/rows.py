@@ -134,7 +134,10 @@ class RowJobs:
 
     def with_task(self, standing: Standing, state: JobState, task: Task, payload: Payload) -> JobRecord:
         """The job of a row, in this state, with this task."""
-        blank = JobRecord(self.id_of(standing.key), self._queue, task.name, payload, task.function is not None, timeout_s=self._timeout_s)
+        lock = standing.lock or 0
+        due_us = lock if 0 < lock < ABANDONED else 0
+        blank = JobRecord(self.id_of(standing.key), self._queue, task.name, payload, task.function is not None, timeout_s=self._timeout_s,
+                          due_at=due_us / 1e6)
         return read(standing.private).job(blank, state)
 
 

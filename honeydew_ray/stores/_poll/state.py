@@ -47,12 +47,12 @@ class RowState:
         job = blank._replace(
             state=state, seq=self.place + 1,
             attempt=int(number("attempt") or 0), failures=int(number("failures") or 0), redeliveries=int(number("redeliveries") or 0),
-            enqueued_at=number("enqueued_at") or (self.claims[-1].at if self.claims else 0.0),
+            enqueued_at=number("enqueued_at") or (self.claims[-1].at if self.claims else None),
             started_at=number("started_at"), completed_at=number("completed_at"), private=facts.get("note"),
             incarnation=_text(facts.get("incarnation")) or "", client=_text(facts.get("client")), last_error=_failure(facts.get("error")),
         )
         due_at = number("due_at")
-        job = job._replace(due_at=job.enqueued_at if due_at is None else due_at)
+        job = job._replace(due_at=due_at if due_at is not None else blank.due_at or job.enqueued_at or 0.0)
         if not self.claims:
             return job
         job = job._replace(attempt=job.attempt + len(self.claims), redeliveries=job.redeliveries + len(self.claims) - 1,
