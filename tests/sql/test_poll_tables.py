@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import json
 import uuid
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -85,13 +87,20 @@ KEYS: dict[str, tuple[list[Any], list[Any]]] = {
 }
 
 
+@contextlib.contextmanager
+def _with_keys(url: str, types: list[Any], keys: list[Any]) -> Iterator[Photos]:
+    """A table whose key has columns of these types, and a row for each key."""
+    columns = [sa.Column(f"key {number}", column_type, primary_key=True) for number, column_type in enumerate(types)]
+    names = [column.name for column in columns]
+    with Photos(url, keys=columns) as photos:
+        photos.insert(*(dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True)) for key in keys))
+        yield photos
+
+
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_key_of_any_type_names_a_job(url: str, kind: str) -> None:
     types, keys = KEYS[kind]
-    columns = [sa.Column(f"key {number}", column_type, primary_key=True) for number, column_type in enumerate(types)]
-    rows = [dict(zip((column.name for column in columns), key if isinstance(key, tuple) else (key,), strict=True)) for key in keys]
-    with Photos(url, keys=columns) as photos:
-        photos.insert(*rows)
+    with _with_keys(url, types, keys) as photos:
         store = photos.open()
         assert sorted(map(repr, ids(store.all(limit=1)))) == sorted(map(repr, keys))
         jobs = store.claim(10)
@@ -118,10 +127,7 @@ del WRITTEN["bytes"]
 @pytest.mark.filterwarnings("ignore:Dialect sqlite.* does \\*not\\* support Decimal")
 def test_an_id_as_it_is_shown_finds_its_row(url: str, kind: str) -> None:
     types, keys = WRITTEN[kind]
-    columns = [sa.Column(f"key_{number}", column_type, primary_key=True) for number, column_type in enumerate(types)]
-    rows = [dict(zip((column.name for column in columns), key if isinstance(key, tuple) else (key,), strict=True)) for key in keys]
-    with Photos(url, keys=columns) as photos:
-        photos.insert(*rows)
+    with _with_keys(url, types, keys) as photos:
         store = photos.open()
         for job in store.all():
             shown = views.id_view(job.id)
