@@ -270,22 +270,21 @@ def test_a_delay_is_by_the_databases_clock(url: str) -> None:
             return time.time() + 3600
 
     with Photos(url) as photos:
-        photos.insert(1)
-        source = photos.store()
+        photos.insert(1, 2)
+        source = photos.store(poll_interval_s=600)
         source._clock = Ahead()
+        other = photos.open(poll_interval_s=600)
         with StoreDriver(source) as store:
-            now = Ahead().now()
-            store.nack(lifecycle.retried(store.claim_one(now), FAILURE, now, 0.5, None))
-            written = time.time()
-            assert store.counts() == Counts(delayed=1)
-            other = photos.open()
+            soon, late = store.claim(2, Ahead().now())
+            before = time.time()
+            store.nack(*(lifecycle.retried(job, FAILURE, before + 3600, delay_s, None) for job, delay_s in ((soon, 0.5), (late, 60.0))))
+            until(lambda: other.counts() == Counts(pending=1, delayed=1), 20)
+            assert time.time() >= before + 0.49
             asked = time.time()
-            due = other.reserve(1, asked).next_due
-            answered = time.time()
-            assert due is not None
-            assert now - 3600 + 0.49 - (answered - asked) <= due <= max(written + 0.51, answered), "early by no more than asking takes"
-            until(lambda: other.counts() == Counts(pending=1), 2)
-            assert ids(other.claim(1, time.time())) == [1]
+            reserved = other.reserve(2, asked)
+            assert ids(reserved.jobs) == [1]
+            assert reserved.next_due is not None
+            assert before + 59.99 - (time.time() - asked) <= reserved.next_due <= asked + 60.01, "early by no more than asking takes"
 
 
 def test_a_row_that_falls_due_as_the_queue_looks_is_seen(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
