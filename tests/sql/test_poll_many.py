@@ -63,7 +63,7 @@ def test_each_row_runs_once(tmp_path: Path, backend: str, rows: int, turns: int)
 
 def _hold(url: str, log: str) -> None:
     photos = Photos(url, create=False)
-    store = StoreDriver(photos.store(stale_timeout_s=0.5))
+    store = StoreDriver(photos.store(stale_timeout_s=4))
     Path(log).write_text("\n".join(str(job.id) for job in store.claim(5, time.time())))
     signal.pause()
 
@@ -77,14 +77,17 @@ def test_the_rows_of_a_process_that_is_killed_are_taken_over(tmp_path: Path) -> 
         process.start()
         while not (held.exists() and held.read_text().count("\n") == 4):
             time.sleep(0.01)
-        store = photos.open(stale_timeout_s=0.5)
+        store = photos.open(stale_timeout_s=4)
         assert sorted(job.id for job in store.claim(9, time.time())) == [5, 6, 7]
-        time.sleep(0.8)  # longer than a lease: it is renewed
-        assert store.claim(9, time.time()) == []
+        began, first = time.monotonic(), photos.row(0)[0]
+        while first - photos.row(0)[0] < 4e6:  # renewed until the first lease would have run out
+            assert time.monotonic() - began < 20
+            assert store.claim(9, time.time()) == []
+            time.sleep(0.05)
         process.kill()
         process.join()
         taken: dict[int, Any] = {}
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 20
         while len(taken) < 5 and time.monotonic() < deadline:
             taken.update((job.id, job) for job in store.claim(9, time.time()))
             time.sleep(0.02)
