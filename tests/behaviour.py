@@ -76,7 +76,8 @@ class Clerk:
     def report(self, *values: Any) -> None:
         for value in values:
             honeydew.progress(value)
-            time.sleep(0.15)  # on Ray progress is sent ten times a second
+            if value is not values[-1]:
+                time.sleep(1.0)  # on Ray progress is sent ten times a second, and the last before the end in any case
 
 
 class AsyncClerk:

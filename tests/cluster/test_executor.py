@@ -104,7 +104,7 @@ def test_a_callback_comes_though_nobody_keeps_the_future(pool: honeydew.QueueExe
 def test_methods_run_on_the_state_of_the_workers_with_the_options_given(new_queue: Start) -> None:
     crew = new_queue()
     crew.start_workers(Crew, 10, num=1)
-    pool = honeydew.executor(crew.options(timeout_s=0.5))
+    pool = honeydew.executor(crew.options(timeout_s=2))
     assert pool.submit(Crew.add, 5).result(timeout=60) == 15  # type: ignore[call-arg, arg-type]
     with pytest.raises(honeydew.JobAbandoned) as late:
         pool.submit(time.sleep, 60).result(timeout=60)

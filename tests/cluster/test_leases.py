@@ -174,7 +174,7 @@ def test_async_jobs_are_stopped_one_by_one(juggler: honeydew.Queue, new_signal: 
     started = new_signal()
     pid = juggler.submit("pid").result(timeout=60)
     other = juggler.submit("meet", "x", 1)
-    late = juggler.options(timeout_s=0.3).submit("forever", started)
+    late = juggler.options(timeout_s=2).submit("forever", started)
     started.wait()
     with pytest.raises(honeydew.JobAbandoned) as failed:
         late.result(timeout=60)

@@ -162,7 +162,7 @@ def test_a_queue_that_loses_its_process_in_mid_job_takes_the_job_over(photos: Ph
 def test_another_queue_takes_over_the_rows_of_one_that_is_gone(photos: Photos, new_queue: NewQueue, tmp_path: Path,
                                                                new_signal: Callable[[], Signal]) -> None:
     started, go_on = new_signal(), new_signal()
-    options: Any = {"stale_timeout_s": 1.0, "poll_interval_s": 0.2, "columns": "photos"}
+    options: Any = {"stale_timeout_s": 4.0, "poll_interval_s": 0.2, "columns": "photos"}
     first = new_queue("first", store=photos.store(task=lambda key, queue: ("hold", key, started, go_on), **options))
     first.start_workers(Clerk, str(tmp_path / "first"), num=1)
     photos.insert(1)
@@ -172,7 +172,7 @@ def test_another_queue_takes_over_the_rows_of_one_that_is_gone(photos: Photos, n
     second = new_queue("second", store=photos.store(**options))
     second.start_workers(Clerk, str(tmp_path / "second"), num=1)
     second.wait_for_workers(1)
-    time.sleep(1.5)  # longer than the lease, which is renewed: the job is not run twice
+    time.sleep(5)  # longer than the lease, which is renewed: the job is not run twice
     assert not (tmp_path / "second").read_text()
     with stopped(pid, photos):  # renews no more
         until(lambda: (tmp_path / "second").read_text() != "")

@@ -141,14 +141,14 @@ def test_delay_and_priority(new_queue: Start, tmp_path: Any, new_signal: Callabl
     last = queue.submit("log", journal, "ordinary")
     queue.options(priority=5).submit("log", journal, "urgent")
     queue.options(priority=-5).submit("log", journal, "whenever")
-    delayed = queue.options(delay_s=0.5).submit("log", journal, "delayed")
+    delayed = queue.options(delay_s=3).submit("log", journal, "delayed")
     assert delayed.state is JobState.DELAYED
     assert queue.status().delayed == 1
     assert queue.status().pending == 3
     finish.send()
     last.result(timeout=30)
     delayed.result(timeout=30)
-    assert delayed.started_at - delayed.enqueued_at >= 0.5
+    assert delayed.started_at - delayed.enqueued_at >= 3
     with open(journal) as file:
         assert file.read().split() == ["urgent", "ordinary", "whenever", "delayed"]
 
