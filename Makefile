@@ -18,8 +18,8 @@ help:  ## Show this list
 demo: $(VENV)/.installed-cli  ## Analyse the standard library with a pool of workers, two of which meet with accidents
 	@$(BIN)/honeydew demo
 
-test: $(VENV)/.installed-test  ## Run every test, in so many processes at a time (PROCESSES=2)
-	$(BIN)/python -m pytest --numprocesses $(or $(PROCESSES),2) --dist worksteal
+test: $(VENV)/.installed-test  ## Run every test, in so many processes at a time (PROCESSES=3)
+	$(BIN)/python -m pytest --numprocesses $(or $(PROCESSES),3) --dist worksteal
 
 check: $(VENV)/.installed-dev  ## Lint, check types (pyright, mypy) and check the layers
 	$(BIN)/ruff check .
