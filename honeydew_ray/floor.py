@@ -46,7 +46,7 @@ class Floor:
         self.settlement = Settlement(store, transport, judge, clock, replies, workforce, self.mailbox, self.background, events,
                                      lambda: self.made_room(), tell_success)
         self.reattachment = Reattachment(store, transport, clock, self.mailbox, self.settlement, self._resume, lambda: self.made_room())
-        self.monitors = self.settlement.monitors
+        self.monitors, self.holdings = self.settlement.monitors, self.settlement.holdings
         self.isolation = Isolation(workforce, self.look)
         self.made_room: Callable[[], None] = _nobody  # told when fewer jobs wait
         self.shut = True  # no attempt is issued: suspended, not open yet, or closed

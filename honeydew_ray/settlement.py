@@ -13,6 +13,7 @@ from honeydew_ray.background import Background
 from honeydew_ray.clock import Clock
 from honeydew_ray.errors import PayloadError
 from honeydew_ray.event_log import EventLog
+from honeydew_ray.holdings import Holdings
 from honeydew_ray.job import FINAL_STATES, JobId, JobRecord, JobState
 from honeydew_ray.judge import Judge
 from honeydew_ray.lease import Lease, Verdicts
@@ -40,15 +41,16 @@ class _Conclusion(NamedTuple):
 class Settlement:
     """Settles each attempt once.
 
-    Invariants: a job that the store holds in progress has exactly one monitor here, unless it is on
-    its way to another queue or found again after the queue lost its process; the store has
-    committed before anybody hears of it.
+    Invariants: a job that the store holds in progress has exactly one monitor here, or is among the
+    holdings, unless it was just found again after the queue lost its process; the store has committed
+    before anybody hears of it.
     """
 
     def __init__(self, store: Store, transport: Transport, judge: Judge, clock: Clock, replies: Replies, workforce: Workforce,
                  mailbox: Mailbox, background: Background, events: EventLog, made_room: Callable[[], None],
                  tell_success: Callable[[JobRecord], None] | None) -> None:
         self.monitors: dict[JobId, JobMonitor] = {}
+        self.holdings = Holdings()
         self.emptied = asyncio.Event()
         self.succeeded = self.failed = 0  # attempts, since the queue was opened
         self._store = store
@@ -82,6 +84,7 @@ class Settlement:
 
     async def conclude_unwatched(self, job: JobRecord, verdict: Verdict) -> None:
         """Settle a job that nobody watches."""
+        self.holdings.hold(job)
         await self._mailbox.put(self._take, _Conclusion(await self._judge.judge(job, verdict), job))
 
     async def insist(self, command: Callable[[], Awaitable[None]]) -> None:
@@ -154,7 +157,9 @@ class Settlement:
         self.failed += record.last_error is not job.last_error
         if record.state is JobState.DONE and self._tell_success is not None:
             self._tell_success(record)
-        if monitor is not None:
+        if monitor is None:
+            self.holdings.release(job)
+        else:
             if self.monitors.get(record.id) is monitor:  # else the store had put the job back before it failed, and it was issued again
                 del self.monitors[record.id]
             self._transport.settled(monitor.worker, monitor.token)

@@ -28,7 +28,6 @@ class WaitingJobs:
 
     def __init__(self, queue: str, store: Store, transport: Transport, clock: Clock, replies: Replies, events: EventLog,
                  floor: Floor) -> None:
-        self.leaving: dict[JobId, asyncio.Future[None]] = {}  # jobs that a caller has moved to another queue, until it is settled
         self._queue = queue
         self._store = store
         self._transport = transport
@@ -58,7 +57,7 @@ class WaitingJobs:
 
     async def departed(self, jobs: Sequence[JobRecord]) -> None:
         """Wait until what left here under these ids is gone: a job back before that would pass for known, and be removed."""
-        leaving: list[asyncio.Future[Any]] = [self.leaving[job.id] for job in jobs if job.id in self.leaving]
+        leaving: list[asyncio.Future[Any]] = [released for job in jobs for released in self._floor.holdings.released(job.id)]
         monitors = [self._floor.monitors[job.id] for job in jobs if job.id in self._floor.monitors]
         leaving += [monitor.concluded for monitor in monitors if monitor.answered]
         if leaving and (await asyncio.wait(leaving, timeout=_DEPARTURE_S))[1]:
@@ -66,7 +65,7 @@ class WaitingJobs:
 
     async def _move(self, job_id: JobId, queue: str) -> None:
         job = await self._floor.mailbox.ask(lambda: self._hold(job_id))
-        leaving = self.leaving[job_id] = asyncio.get_running_loop().create_future()
+        self._floor.holdings.hold(job)
         settlement = self._floor.settlement
         try:
             await self._transport.enqueue(queue, [lifecycle.arrived(job, queue, self._clock.now())])
@@ -77,8 +76,7 @@ class WaitingJobs:
         else:
             await settlement.insist(lambda: self._let_go(job, queue))
         finally:
-            del self.leaving[job_id]
-            leaving.set_result(None)
+            self._floor.holdings.release(job)
 
     # -- commands, one at a time -----------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from tests.simulation.cluster import CallFailed
 from tests.simulation.loop import Process, start_in
 from tests.simulation.stops import Stops
 from tests.simulation.worker import WORDS
-from tests.simulation.world import World
+from tests.simulation.world import World, raise_hit
 
 _METHOD = "work"
 _CALL_S = 60.0
@@ -86,7 +86,18 @@ class Driver:
         jobs = [self._new_job()]
         await self._enqueue(jobs)
         await asyncio.sleep(self._rng.choice([0.0, 0.1, 1.0]))
-        if self._rng.random() < 0.5:
+        meanwhile = self._rng.choice(["nothing", "cancel", "move"])
+        if meanwhile == "move":
+            if "error after commit" in self._world.scenario.faults and self._rng.random() < 0.5:  # most likely as the job leaves
+                self._world.armed["ack.post_commit"] = "error after commit", raise_hit
+            moving = start_in(self.process, self._move("main", jobs[0].id, "other"))
+            await asyncio.sleep(self._rng.choice([0.05, 0.3]))
+            try:
+                await self._enqueue(jobs)
+            finally:
+                await moving
+            return
+        if meanwhile == "cancel":
             await self._cancel("main", jobs[0].id)
             process = self._world.queue_actor("main").process
             if "kill queue" in self._world.scenario.faults and self._rng.random() < 0.5 and process is not None:
@@ -109,7 +120,9 @@ class Driver:
         queue, job = self._rng.choice(["main", "main", "other"]), self._some_job()
         if job is None:
             return
-        to = "nowhere" if self._rng.random() < 0.1 else "other" if queue == "main" else "main"
+        await self._move(queue, job, "nowhere" if self._rng.random() < 0.1 else "other" if queue == "main" else "main")
+
+    async def _move(self, queue: str, job: JobId, to: str) -> None:
         self._asked("move", queue, job)
         await self.clients[queue].call("move", job, to)
         self._world.history.note("answered", what="move", queue=queue, job=job, answer=to)
@@ -120,8 +133,7 @@ class Driver:
         for _ in range(2):
             for queue, to in (("main", "other"), ("other", "main")):
                 if job is not None:
-                    self._asked("move", queue, job)
-                    await self.clients[queue].call("move", job, to)
+                    await self._move(queue, job, to)
                     self._world.history.note("case", what=f"a job bounces to {to}")
 
     async def retry(self) -> None:

@@ -53,7 +53,7 @@ class StaleWords:
             return  # it is no late word, but the truth
         if entry is not None and entry.unclear:
             return  # it is being settled
-        if job.id in queue.core.waiting.leaving or queue.core._closed:
+        if job.id in queue.core.floor.holdings or queue.core._closed:
             return
         now = self._world.clock.now()
         late = lifecycle.succeeded(job, now, None) if self._rng.random() < 0.5 else lifecycle.redelivered(job, _LOST)

@@ -32,7 +32,7 @@ async def _check_rest(world: World, queue: str, driver: Driver) -> None:
         world.promises.complain(f"liveness: queue {queue} is not up")
         return
     core = live.core
-    kept = {"monitors": core.floor.monitors, "jobs on their way out": core.waiting.leaving,
+    kept = {"monitors": core.floor.monitors, "jobs that nobody watches": core.floor.holdings,
             "ends ordered": core.floor.settlement._called_off}
     for what, left in kept.items():
         if left:

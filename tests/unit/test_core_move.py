@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from honeydew_ray import lifecycle
 from honeydew_ray.decisions import MoveTo
 from honeydew_ray.errors import HoneydewError, JobInProgress, JobNotFound, QueueNotFound
 from honeydew_ray.job import CancelOutcome, JobState
+from honeydew_ray.stores.base import Opened
 from tests.unit.harness import Bench, Rig, ScriptedMode, TroubledStore, now, virtual
 
 
@@ -27,7 +29,7 @@ async def test_a_waiting_job_moves_with_its_id_and_its_due_time(delay_s: float) 
     end = await here.end(job_id)
     assert (end.state, end.moved_to) == (JobState.MOVED, "other")
     assert await here.held(job_id) is None
-    assert here.core.waiting.leaving == {}
+    assert len(here.core.floor.holdings) == 0
     await there.group.ready("v1")
     assert (await there.end(job_id)).state is JobState.DONE
     assert now() == pytest.approx(max(delay_s, 10), abs=0.01)
@@ -166,3 +168,63 @@ async def test_a_store_in_trouble_delays_the_settling_of_a_move_and_strands_no_j
         assert await here.state(job_id) is JobState.MOVED
         assert await there.state(job_id) is JobState.PENDING
     assert now() == pytest.approx(3, abs=0.1)
+
+
+@virtual
+async def test_a_job_that_has_left_is_known_though_the_store_failed_to_say_so() -> None:
+    store = TroubledStore()
+    here, there = await pair(store=store)
+    job = here.job(client="me")
+    await here.core.enqueue([job])
+    store.failing_late["ack"] = 1
+    moving = asyncio.ensure_future(here.core.move(job.id, "other"))
+    await asyncio.sleep(0.5)
+    assert await here.held(job.id) is None
+    assert await here.state(job.id) is JobState.IN_PROGRESS
+    assert await here.core.expect([job.id], "another") == []
+    await here.core.enqueue([job])  # its caller cannot tell whether the first try had worked
+    await moving
+    assert await here.held(job.id) is None
+    assert await there.state(job.id) is JobState.PENDING
+    for client in ("me", "another"):
+        assert [job_id for _, job_id in await here.collect(client)] == [job.id]
+
+
+class Restarted(TroubledStore):
+    """The store of a queue that lost its process with a job in hand."""
+
+    async def open(self, queue: str) -> Opened:
+        opened = await super().open(queue)
+        await self.enqueue([lifecycle.enqueued(Bench().job(id="held"), queue, 0.0)])
+        return Opened(opened.incarnation, False, (await self.reserve(1, 0.0)).jobs)
+
+
+async def pair_of_which_one_was_lost(store: Restarted) -> tuple[Bench, Bench]:
+    """The job that was in hand goes to the other queue, as it has no redelivery left."""
+    there = await Bench(name="other").open()
+    here = await Bench(ScriptedMode(MoveTo("other")), store=store, rig=there.rig, max_redeliveries=0).open()
+    await asyncio.sleep(0.5)
+    assert await there.state("held") is JobState.PENDING
+    return here, there
+
+
+@virtual
+async def test_a_job_left_over_by_an_earlier_process_is_known_until_it_is_settled() -> None:
+    store = Restarted()
+    store.failing_late["ack"] = 1
+    here, _ = await pair_of_which_one_was_lost(store)
+    assert await here.held("held") is None
+    await here.core.enqueue([here.job(id="held")])
+    assert (await here.end("held")).moved_to == "other"
+    assert await here.held("held") is None
+    assert len(here.core.floor.holdings) == 0
+
+
+@virtual
+async def test_a_job_left_over_by_an_earlier_process_that_is_back_before_it_is_settled_is_not_lost() -> None:
+    store = Restarted()
+    store.failing["ack"] = 1
+    here, there = await pair_of_which_one_was_lost(store)
+    await there.core.move("held", "q")
+    assert await there.held("held") is None
+    assert await here.state("held") is JobState.PENDING

@@ -149,7 +149,7 @@ class Life:
             counts = await bench.store.counts()
             assert (counts.pending, counts.delayed, counts.in_progress) == (0, 0, 0)
             assert bench.core.floor.monitors == {}
-            assert bench.core.waiting.leaving == {}
+            assert len(bench.core.floor.holdings) == 0
             assert bench.core.floor.settlement._called_off == set()
         for job_id in self.accepted:
             await self.check_place(job_id)
