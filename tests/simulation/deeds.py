@@ -37,6 +37,7 @@ class Driver:
         self.busy = 0  # deeds under way
         self._world = world
         self._rng = world.rng(self.name)
+        self._further_rng = world.rng(f"{self.name}, further")
         self._numbers = itertools.count(1)
         self._suspending = asyncio.Lock()
         self._stops = Stops(world, self.clients)
@@ -86,24 +87,26 @@ class Driver:
         jobs = [self._new_job()]
         await self._enqueue(jobs)
         await asyncio.sleep(self._rng.choice([0.0, 0.1, 1.0]))
-        meanwhile = self._rng.choice(["nothing", "cancel", "move"])
-        if meanwhile == "move":
-            if "error after commit" in self._world.scenario.faults and self._rng.random() < 0.5:  # most likely as the job leaves
-                self._world.armed["ack.post_commit"] = "error after commit", raise_hit
-            moving = start_in(self.process, self._move("main", jobs[0].id, "other"))
-            await asyncio.sleep(self._rng.choice([0.05, 0.3]))
-            try:
-                await self._enqueue(jobs)
-            finally:
-                await moving
-            return
-        if meanwhile == "cancel":
+        if self._rng.random() < 0.5:
             await self._cancel("main", jobs[0].id)
             process = self._world.queue_actor("main").process
             if "kill queue" in self._world.scenario.faults and self._rng.random() < 0.5 and process is not None:
                 self._world.history.note("fault", what="kill queue")
                 process.kill()
+        elif self._further_rng.random() < 0.5:
+            await self._submit_again_amid_a_move(jobs)
+            return
         await self._enqueue(jobs)
+
+    async def _submit_again_amid_a_move(self, jobs: list[JobRecord]) -> None:
+        if "error after commit" in self._world.scenario.faults:  # most likely as the job leaves
+            self._world.armed["ack.post_commit"] = "error after commit", raise_hit
+        moving = start_in(self.process, self._move("main", jobs[0].id, "other"))
+        await asyncio.sleep(self._further_rng.choice([0.05, 0.3]))
+        try:
+            await self._enqueue(jobs)
+        finally:
+            await moving
 
     async def cancel(self) -> None:
         queue, job = self._rng.choice(["main", "main", "other"]), self._some_job()
