@@ -5,40 +5,38 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator
 
-from honeydew_ray.job import JobId, JobRecord
+from honeydew_ray.job import JobId, JobRecord, Token
 
 
 class Holdings(Collection[JobId]):
-    """Jobs on their way to another queue, and those of an earlier process that no worker holds, each until it is settled.
+    """Jobs on their way to another queue, and those that were lost with a queue's process, each until it is settled.
 
     Such a job is known here whether or not the store has its row: a store may have let it go and then
     failed, so that the queue has yet to learn of it, and tries again.
     """
 
     def __init__(self) -> None:
-        self._held: dict[JobId, list[tuple[JobRecord, asyncio.Future[None]]]] = {}
+        self._held: dict[JobId, dict[Token, tuple[JobRecord, asyncio.Future[None]]]] = {}
 
     def hold(self, job: JobRecord) -> None:
         """An attempt is held from now on."""
-        self._held.setdefault(job.id, []).append((job, asyncio.get_running_loop().create_future()))
+        self._held.setdefault(job.id, {})[job.token] = job, asyncio.get_running_loop().create_future()
 
     def release(self, job: JobRecord) -> None:
         """A held attempt is settled, or back in line."""
         held = self._held[job.id]
-        done, = (pair for pair in held if pair[0].token == job.token)
-        held.remove(done)
+        _, released = held.pop(job.token)
         if not held:
             del self._held[job.id]
-        done[1].set_result(None)
+        released.set_result(None)
 
     def find(self, job_id: JobId) -> JobRecord | None:
         """The job as it is held, in progress."""
-        held = self._held.get(job_id)
-        return None if held is None else held[-1][0]
+        return next((job for job, _ in self._held.get(job_id, {}).values()), None)
 
     def released(self, job_id: JobId) -> list[asyncio.Future[None]]:
         """What is done when the job is held no more."""
-        return [released for _, released in self._held.get(job_id, ())]
+        return [released for _, released in self._held.get(job_id, {}).values()]
 
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._held

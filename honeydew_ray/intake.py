@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from honeydew_ray.errors import QueueFull, QueueNotFound, UnknownMethod
 from honeydew_ray.event_log import EventLog
-from honeydew_ray.holdings import Holdings
 from honeydew_ray.inquiries import Inquiries
 from honeydew_ray.job import JobId, JobRecord, JobState
 from honeydew_ray.mailbox import Mailbox
-from honeydew_ray.monitor import JobMonitor
 from honeydew_ray.replies import Replies
 from honeydew_ray.rosters import Rosters
 from honeydew_ray.stores.base import Query, Store
@@ -37,8 +35,7 @@ class Intake:
     """
 
     def __init__(self, queue: str, store: Store, replies: Replies, inquiries: Inquiries, rosters: Rosters,
-                 monitors: Mapping[JobId, JobMonitor], holdings: Holdings, mailbox: Mailbox, max_pending: int | None,
-                 events: EventLog) -> None:
+                 in_hand: Callable[[JobId], JobRecord | None], mailbox: Mailbox, max_pending: int | None, events: EventLog) -> None:
         self.closed = False
         self._mailbox = mailbox
         self._max_pending = max_pending
@@ -49,8 +46,7 @@ class Intake:
         self._replies = replies
         self._inquiries = inquiries
         self._rosters = rosters
-        self._monitors = monitors
-        self._holdings = holdings
+        self._in_hand = in_hand
         self._events = events
 
     async def take(self, arrivals: list[Arrival]) -> None:
@@ -157,7 +153,7 @@ class Intake:
 
     async def _knows_all(self, arrival: Arrival) -> bool:
         """Whether all of the jobs were enqueued before."""
-        strange = [job.id for job in arrival.jobs if self._replies.find(job.id) is None and not self._has_in_hand(job.id)]
+        strange = [job.id for job in arrival.jobs if self._replies.find(job.id) is None and self._in_hand(job.id) is None]
         look = Query(ids=strange, payloads=False)
         try:
             return not strange or len((await self._store.page(look, limit=len(strange))).jobs) == len(strange)
@@ -172,10 +168,7 @@ class Intake:
         if end is not None and self._store.outside:  # it may have been done before: the store knows whether it waits again
             self._replies.drop(job.id)
             end = None
-        return end is None and not self._has_in_hand(job.id)  # its end may be in the store, and not told yet
-
-    def _has_in_hand(self, job_id: JobId) -> bool:
-        return job_id in self._monitors or job_id in self._holdings
+        return end is None and self._in_hand(job.id) is None  # in hand: its end may be in the store, and not told yet
 
 
 def _refuse(arrival: Arrival, error: Exception) -> None:

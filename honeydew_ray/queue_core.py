@@ -66,9 +66,9 @@ class QueueCore:
         self.workforce = Workforce(policy.dispatcher, self.events.tell)
         judge = Judge(policy.failure_mode, transport, caller, clock, policy.max_redeliveries, policy.node_loss)
         self.floor = Floor(store, transport, judge, clock, self.replies, self.workforce, self.events, tell_success)
-        self._inquiries = Inquiries(store, self.replies, self.floor.monitors, self.floor.holdings)
-        self._intake = Intake(policy.name, store, self.replies, self._inquiries, self.workforce.rosters, self.floor.monitors,
-                              self.floor.holdings, self.floor.mailbox, policy.max_pending, self.events)
+        self._inquiries = Inquiries(store, self.replies, self.floor.settlement.in_hand)
+        self._intake = Intake(policy.name, store, self.replies, self._inquiries, self.workforce.rosters, self.floor.settlement.in_hand,
+                              self.floor.mailbox, policy.max_pending, self.events)
         self.floor.made_room = self._intake.made_room
         self.waiting = WaitingJobs(policy.name, store, transport, clock, self.replies, self.events, self.floor)
         self._wanted_suspended = policy.suspended
@@ -177,8 +177,7 @@ class QueueCore:
         ended = self.replies.find(job_id)  # meanwhile
         if ended is not None:
             return ended._replace(result=None)
-        monitor = self.floor.monitors.get(job_id)  # its end is being written: it counts once it is told
-        job = self.floor.holdings.find(job_id) if monitor is None else monitor.job
+        job = self.floor.settlement.in_hand(job_id)  # its end is being written: it counts once it is told
         return None if job is None else self._snapshot(job)
 
     async def page(self, query: Query, cursor: Any = None, limit: int = 1000) -> Page:

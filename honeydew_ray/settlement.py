@@ -66,6 +66,11 @@ class Settlement:
         self._tell_success = tell_success
         self._called_off: set[JobId] = set()
 
+    def in_hand(self, job_id: JobId) -> JobRecord | None:
+        """The job, in progress, if it was claimed and is not settled: known, though the store may have let it go already."""
+        monitor = self.monitors.get(job_id)
+        return self.holdings.find(job_id) if monitor is None else monitor.job
+
     def call_off(self, job_id: JobId) -> None:
         """Should the job go back in line, it is cancelled instead."""
         self._called_off.add(job_id)

@@ -94,8 +94,8 @@ class WaitingJobs:
 
     async def _finish_cancel(self, job: JobRecord) -> None:
         outcome = await self._store.cancel(job.id)
-        told = job.id in self._floor.monitors or self._replies.find(job.id) is not None  # or will be, when its end is written
-        if outcome is CancelOutcome.CANCELLED or not (told or (await self._store.page(Query(ids=[job.id]))).jobs):
+        known = self._floor.settlement.in_hand(job.id) or self._replies.find(job.id)  # its end is told, or will be when it is written
+        if outcome is CancelOutcome.CANCELLED or not (known or (await self._store.page(Query(ids=[job.id]))).jobs):
             self._cancelled(job)
 
     def _cancelled(self, job: JobRecord | None) -> None:

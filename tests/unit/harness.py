@@ -17,7 +17,7 @@ from honeydew_ray.event_log import DEFAULT_KEPT
 from honeydew_ray.failure import Failure
 from honeydew_ray.failure_modes.abandon import Abandon
 from honeydew_ray.failure_modes.base import FailureMode
-from honeydew_ray.job import JobId, JobRecord, JobSnapshot, JobState
+from honeydew_ray.job import CancelOutcome, JobId, JobRecord, JobSnapshot, JobState
 from honeydew_ray.judge import NodeLoss
 from honeydew_ray.policies import Caller, InlineCaller
 from honeydew_ray.queue_core import QueueCore, QueuePolicy
@@ -250,6 +250,9 @@ class TroubledStore(MemoryStore):
 
     async def nack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:
         return await self._troubled("nack", super().nack, jobs)
+
+    async def cancel(self, job_id: JobId) -> CancelOutcome:
+        return await self._troubled("cancel", super().cancel, job_id)
 
     async def counts(self) -> Counts:
         return await self._troubled("counts", super().counts)

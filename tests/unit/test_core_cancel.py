@@ -41,16 +41,9 @@ async def test_an_unknown_or_finished_job_is_not_found(running: bool) -> None:
     assert await bench.state(dead) is JobState.ABANDONED
 
 
-class Cancelling(TroubledStore):
-    """Fails to cancel, too, when told to."""
-
-    async def cancel(self, job_id: object) -> CancelOutcome:
-        return await self._troubled("cancel", super().cancel, job_id)
-
-
 @virtual
 async def test_a_cancel_that_works_at_the_second_try_is_told_though_the_queue_does_not_know_yet_that_the_job_was_in_line() -> None:
-    store = Cancelling()
+    store = TroubledStore()
     bench = await Bench(Retry(3), store=store).open(workers=1)
     store.failing_late["nack"] = 1
     job_id = await bench.submit("raise")
@@ -76,7 +69,7 @@ async def test_a_job_that_came_by_another_door_between_the_look_and_the_cancel_i
 
 @virtual
 async def test_a_job_whose_end_is_being_written_while_its_cancel_is_tried_again_is_done() -> None:
-    class Overlapping(Cancelling):
+    class Overlapping(TroubledStore):
         overlapping = True
 
         async def ack(self, jobs: Sequence[JobRecord]) -> Sequence[bool]:

@@ -190,6 +190,23 @@ async def test_a_job_that_has_left_is_known_though_the_store_failed_to_say_so() 
         assert [job_id for _, job_id in await here.collect(client)] == [job.id]
 
 
+@virtual
+async def test_a_job_that_left_before_a_cancel_was_tried_again_is_not_called_cancelled() -> None:
+    store = TroubledStore()
+    here, there = await pair(store=store)
+    job = here.job(client="me")
+    await here.core.enqueue([job])
+    store.failing["cancel"] = 2
+    with pytest.raises(OSError, match="cancel"):
+        await here.core.cancel(job.id)
+    await asyncio.sleep(0.5)
+    store.failing_late["ack"] = 1
+    await here.core.move(job.id, "other")
+    assert store.calls["cancel"] == 3
+    assert [end.state for _, end in await here.core.replies.collect("me", 0, 1.0)] == [JobState.MOVED]
+    assert await there.state(job.id) is JobState.PENDING
+
+
 class Restarted(TroubledStore):
     """The store of a queue that lost its process with a job in hand."""
 

@@ -15,7 +15,7 @@ from honeydew_ray.errors import PayloadError
 from honeydew_ray.failure import Failure
 from honeydew_ray.failure_modes.base import FailureMode
 from honeydew_ray.failure_modes.retry import Retry
-from honeydew_ray.job import CancelOutcome, JobRecord, JobState
+from honeydew_ray.job import JobRecord, JobState
 from honeydew_ray.stores.base import Opened
 from tests.unit.harness import Bench, Rig, ScriptedMode, TroubledStore, now, virtual
 
@@ -163,19 +163,11 @@ async def test_jobs_that_find_no_worker_while_the_store_fails_go_back_in_the_end
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 @virtual
 async def test_whoever_waits_for_a_job_hears_that_it_is_cancelled_though_the_store_failed_meanwhile(late: bool) -> None:
-    class Failing(TroubledStore):
-        failures = 1
-
-        async def cancel(self, job_id: object) -> CancelOutcome:
-            self.failures -= 1
-            outcome = await super().cancel(job_id) if late or self.failures < 0 else None
-            if self.failures >= 0 or outcome is None:
-                raise OSError("disk full in cancel")
-            return outcome
-
-    bench = await Bench(store=Failing()).open()
+    store = TroubledStore()
+    bench = await Bench(store=store).open()
     job_id, _ = await bench.submit_all("ok", "ok")
-    with pytest.raises(OSError, match="disk full"):
+    (store.failing_late if late else store.failing)["cancel"] = 1
+    with pytest.raises(OSError, match="in cancel"):
         await bench.core.cancel(job_id)
     assert [told for _, told in await bench.collect(patience_s=10.0)] == [job_id]
     assert await bench.state(job_id) is JobState.CANCELLED
@@ -184,11 +176,7 @@ async def test_whoever_waits_for_a_job_hears_that_it_is_cancelled_though_the_sto
 @pytest.mark.parametrize(("script", "ttl_s", "state"), [("ok", 600.0, JobState.DONE), ("raise", 0.01, JobState.ABANDONED)])
 @virtual
 async def test_a_job_that_ends_before_its_cancel_is_tried_again_is_told_once(script: str, ttl_s: float, state: JobState) -> None:
-    class Failing(TroubledStore):
-        async def cancel(self, job_id: object) -> CancelOutcome:
-            return await self._troubled("cancel", super().cancel, job_id)
-
-    store = Failing()
+    store = TroubledStore()
     bench = await Bench(store=store, result_ttl_s=ttl_s).open()
     job_id = await bench.submit(script)
     store.failing["cancel"] = 2

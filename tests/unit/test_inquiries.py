@@ -9,7 +9,6 @@ import pytest
 
 from honeydew_ray import lifecycle
 from honeydew_ray.failure import Failure
-from honeydew_ray.holdings import Holdings
 from honeydew_ray.inquiries import Inquiries
 from honeydew_ray.job import JobState
 from honeydew_ray.replies import Replies
@@ -32,7 +31,7 @@ def test_a_restarted_queue_reads_no_arguments_to_say_how_jobs_stand(tmp_path: Pa
         store, replies = SQLiteStore(tmp_path / "jobs.db"), Replies(600.0)
         await store.open("test")
         try:
-            assert await Inquiries(store, replies, {}, Holdings()).expect(["dead", "waits", "nobody"], "me") == ["nobody"]
+            assert await Inquiries(store, replies, lambda _: None).expect(["dead", "waits", "nobody"], "me") == ["nobody"]
         finally:
             await store.close()
         (_, end), = await replies.collect("me", 0, 1.0)
